@@ -1,0 +1,1 @@
+export type { Link, LinkCounters, LinkHandlers } from "./link.ts";

@@ -1,0 +1,46 @@
+/**
+ * `Link`: an authenticated, ordered, reliable byte stream between two devices. The one interface
+ * that every transport implements (memory, direct TCP with TLS; later ssh, relay, punched paths).
+ * It moves bytes and knows nothing of frames.
+ *
+ * Rules, checked by the contract suite test/contract/transport.ts for every implementation:
+ * - Bytes arrive in the order sent, each exactly once, until one `onClose`.
+ * - `send` never blocks and never drops. It returns false when `bufferedBytes` has passed the high
+ *   water mark: the caller stops until `onDrain`. The caller must not modify `bytes` afterwards.
+ * - `onData` gets a view that is valid only during the call: copy what outlives it.
+ * - `pause`/`resume` stop and restart `onData`; a paused link makes the peer's `send` return false.
+ * - `close` sends what is buffered and then ends; `destroy` ends at once. Both are idempotent and
+ *   lead to exactly one `onClose`, on both sides.
+ */
+import type { SyncError } from "../base/index.ts";
+
+export interface LinkHandlers {
+  /** Received bytes; the view is reused after the call returns. */
+  onData(bytes: Uint8Array): void;
+  /** Room again after `send` returned false. */
+  onDrain(): void;
+  /** The link has ended; `error` when not by an orderly close of either side. Called once. */
+  onClose(error: SyncError | undefined): void;
+}
+
+export interface LinkCounters {
+  bytesSent: number;
+  bytesReceived: number;
+}
+
+export interface Link {
+  /** Device ID of the authenticated peer; undefined for an in-process link. */
+  readonly peerId: string | undefined;
+  /** Human-readable path, for example `tcp 127.0.0.1:7420` or `memory`. */
+  readonly path: string;
+  readonly counters: Readonly<LinkCounters>;
+  /** Bytes accepted by send() and not yet handed to the kernel. */
+  readonly bufferedBytes: number;
+  /** Must be called exactly once, before any data flows. */
+  start(handlers: LinkHandlers): void;
+  send(bytes: Uint8Array): boolean;
+  pause(): void;
+  resume(): void;
+  close(): void;
+  destroy(): void;
+}

@@ -1,0 +1,1 @@
+export type { Clock, Entropy, Log, LogLevel, Timer, World } from "./ports.ts";
