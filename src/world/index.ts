@@ -1,1 +1,13 @@
 export type { Clock, Entropy, Log, LogLevel, Timer, World } from "./ports.ts";
+export {
+  Errno,
+  errnoName,
+  Fallocate,
+  Mode,
+  Open,
+  Rename,
+  scanEntryFixedBytes,
+  Stat,
+  statSlots,
+} from "./files.ts";
+export type { Files, Kernel } from "./files.ts";

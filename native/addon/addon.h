@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* What the addon's files share: argument access and the list of what each file exports. */
+#ifndef LOCKSTEP_ADDON_H
+#define LOCKSTEP_ADDON_H
+
+#include <node_api.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ARGS_MAX 10
+
+/* The arguments of one call. Wrong types read as 0 or NULL: the TypeScript port is the only caller. */
+struct args {
+	napi_env env;
+	size_t count;
+	napi_value value[ARGS_MAX];
+};
+
+struct bytes {
+	uint8_t *data;
+	size_t length;
+};
+
+struct args args_of(napi_env env, napi_callback_info info);
+int32_t arg_int(const struct args *a, size_t index);
+uint32_t arg_uint(const struct args *a, size_t index);
+int64_t arg_int64(const struct args *a, size_t index);
+struct bytes arg_bytes(const struct args *a, size_t index);
+/* A name or path as a C string in a rotating static buffer; NULL when it is too long or holds NUL. */
+const char *arg_name(const struct args *a, size_t index);
+
+napi_value number(napi_env env, double value);
+/* The result of a system call: itself when not negative, else -errno. */
+napi_value result(napi_env env, int64_t value);
+
+void export_function(napi_env env, napi_value exports, const char *name, napi_callback function);
+void fs_exports(napi_env env, napi_value exports);
+void poll_exports(napi_env env, napi_value exports);
+void capture_exports(napi_env env, napi_value exports);
+void inotify_exports(napi_env env, napi_value exports);
+
+/* fs.c: one stat as 16 doubles; see src/world/files.ts for the slots. */
+#define STAT_SLOTS 16
+int stat_into(int dirfd, const char *name, double *out);
+/* Inode numbers beyond 2^53 are folded, the same way everywhere, to fit a JavaScript number. */
+double fold_inode(uint64_t ino);
+/* fs.c: inode and generation of a file handle; false when its type is not known. */
+bool handle_identity(uint32_t fs_magic, int type, const uint8_t *handle, uint32_t bytes,
+		     uint64_t *ino, uint32_t *gen);
+
+#endif

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One drain over the kernel's two event streams: names and metadata from fanotify, bytes from the
+ * eBPF ring buffer. Both are translated into records of one form in a buffer of the caller's.
+ *
+ * The order of draining is what makes a consistent cut possible (DESIGN 2): names, then bytes, then
+ * names again until none is left. A change made before another one by the same program is then
+ * never missing from a drain that holds the later one.
+ *
+ * Nothing is dropped silently: the program counts records that did not fit and remembers their
+ * inodes (LOST), fanotify reports its own overflow; what cannot be attributed becomes OVERFLOW.
+ * Source: man 7 fanotify, Documentation/bpf/ringbuf.rst.
+ */
+#include "addon.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/fanotify.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+typedef uint8_t u8;
+typedef uint16_t u16;
+typedef uint32_t u32;
+typedef uint64_t u64;
+#include "capture.h"
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wsign-compare"
+#if defined(__x86_64__)
+#include "capture.x86.lskel.h"
+#elif defined(__aarch64__)
+#include "capture.arm64.lskel.h"
+#endif
+#pragma GCC diagnostic pop
+
+#ifndef FAN_REPORT_TARGET_FID
+#define FAN_REPORT_TARGET_FID 0x00001000
+#endif
+#ifndef FAN_RENAME
+#define FAN_RENAME 0x10000000
+#endif
+#define INFO_FID 1
+#define INFO_DFID_NAME 2
+#define INFO_OLD_DFID_NAME 10
+#define INFO_NEW_DFID_NAME 12
+
+/* Record kinds beyond enum ls_op; the same numbers stand in src/capture/records.ts. */
+enum { KIND_NAME = 16, KIND_ATTRIBUTES = 17, KIND_CLOSED = 18, KIND_OVERFLOW = 19, KIND_LOST = 20, KIND_MODIFIED = 21 };
+enum { NAME_CREATED = 1, NAME_DELETED = 2, NAME_MOVED = 4 };
+enum { MODE_BPF = 1, MODE_NAMES = 2, MODE_MODIFY = 4 };
+enum { SLOTS = 10 };
+
+struct capture_state {
+	struct capture *skeleton;
+	int ring_fd, lost_fd, names_fd, epoll_fd, root_fd;
+	uint32_t ring_bytes, fs_magic;
+	volatile u64 *consumer;
+	char *producer;
+	u64 dropped_seen, own_pid;
+	char raw[65536] __attribute__((aligned(8))); /* fanotify records read but not yet translated */
+	size_t raw_at, raw_end;
+};
+
+struct out {
+	uint8_t *data;
+	size_t used, size;
+	double *last; /* the last record, when it is a write that the next one may extend */
+	bool full;
+};
+
+static double *put_record(struct out *o, double kind, const char *name, size_t name_bytes)
+{
+	size_t need = (SLOTS * 8 + name_bytes + 7) & ~7ul;
+	o->last = NULL;
+	if (o->size - o->used < need) {
+		o->full = true;
+		return NULL;
+	}
+	double *r = (double *)(o->data + o->used);
+	memset(r, 0, SLOTS * 8);
+	r[0] = kind;
+	r[9] = (double)name_bytes;
+	if (name_bytes) memcpy(r + SLOTS, name, name_bytes);
+	o->used += need;
+	return r;
+}
+
+/* --- names ------------------------------------------------------------------------------------ */
+
+struct identity {
+	uint64_t ino;
+	uint32_t gen;
+	bool known;
+};
+
+static struct identity identity_of(struct capture_state *c, struct file_handle *h)
+{
+	struct identity id = { 0, 0, true };
+	if (handle_identity(c->fs_magic, h->handle_type, h->f_handle, h->handle_bytes, &id.ino, &id.gen))
+		return id;
+	/* A filesystem whose handles are opaque here: ask the kernel which inode it is. */
+	int fd = open_by_handle_at(c->root_fd, h, O_PATH | O_CLOEXEC);
+	struct stat s;
+	id.known = fd >= 0 && !fstat(fd, &s);
+	if (id.known) id.ino = s.st_ino;
+	if (fd >= 0) close(fd);
+	return id;
+}
+
+static bool put_name(struct capture_state *c, struct out *o, struct fanotify_event_info_fid *f,
+		     struct identity child, int change)
+{
+	struct file_handle *h = (void *)f->handle;
+	struct identity dir = identity_of(c, h);
+	const char *name = (const char *)h->f_handle + h->handle_bytes;
+	if (!dir.known) return true;
+	double *r = put_record(o, KIND_NAME, name, strlen(name));
+	if (!r) return false;
+	r[1] = fold_inode(dir.ino);
+	r[2] = dir.gen;
+	r[3] = fold_inode(child.ino);
+	r[4] = child.gen;
+	r[6] = change;
+	return true;
+}
+
+static bool put_node(struct out *o, int kind, struct identity node)
+{
+	double *r = put_record(o, kind, NULL, 0);
+	if (!r) return false;
+	r[1] = fold_inode(node.ino);
+	r[2] = node.gen;
+	return true;
+}
+
+static bool translate(struct capture_state *c, struct out *o, struct fanotify_event_metadata *m)
+{
+	struct fanotify_event_info_fid *name = NULL, *from = NULL, *to = NULL;
+	struct identity child = { 0, 0, false };
+	if (m->mask & FAN_Q_OVERFLOW) return put_record(o, KIND_OVERFLOW, NULL, 0) != NULL;
+	if ((u64)m->pid == c->own_pid) return true;
+	char *at = (char *)m + m->metadata_len, *end = (char *)m + m->event_len;
+	while (at < end) {
+		struct fanotify_event_info_fid *f = (void *)at;
+		if (f->hdr.info_type == INFO_FID) child = identity_of(c, (void *)f->handle);
+		if (f->hdr.info_type == INFO_DFID_NAME) name = f;
+		if (f->hdr.info_type == INFO_OLD_DFID_NAME) from = f;
+		if (f->hdr.info_type == INFO_NEW_DFID_NAME) to = f;
+		at += f->hdr.len;
+	}
+	int change = (m->mask & FAN_CREATE ? NAME_CREATED : 0) | (m->mask & FAN_DELETE ? NAME_DELETED : 0);
+	if (name && change && !put_name(c, o, name, child, change)) return false;
+	if (from && !put_name(c, o, from, child, NAME_MOVED)) return false;
+	if (to && !put_name(c, o, to, child, NAME_MOVED)) return false;
+	if (!child.known) return true;
+	if (m->mask & FAN_ATTRIB && !put_node(o, KIND_ATTRIBUTES, child)) return false;
+	if (m->mask & FAN_MODIFY && !put_node(o, KIND_MODIFIED, child)) return false;
+	if (m->mask & FAN_CLOSE_WRITE && !put_node(o, KIND_CLOSED, child)) return false;
+	return true;
+}
+
+/* Records translated; stops at the end of the queue or when `o` is full. */
+static size_t drain_names(struct capture_state *c, struct out *o)
+{
+	size_t count = 0;
+	if (c->names_fd < 0) return 0;
+	for (;;) {
+		while (c->raw_at < c->raw_end) {
+			struct fanotify_event_metadata *m = (void *)(c->raw + c->raw_at);
+			size_t before = o->used;
+			if (!translate(c, o, m)) {
+				o->used = before;
+				return count;
+			}
+			c->raw_at += m->event_len;
+			count++;
+		}
+		ssize_t n = read(c->names_fd, c->raw, sizeof c->raw);
+		if (n <= 0) return count;
+		c->raw_at = 0;
+		c->raw_end = (size_t)n;
+	}
+}
+
+/* --- bytes ------------------------------------------------------------------------------------ */
+
+static bool put_event(struct out *o, const struct ls_event *e)
+{
+	double *last = o->last;
+	if (e->op == LS_OP_WRITE && last && last[1] == fold_inode(e->ino) && last[2] == e->gen &&
+	    last[6] == e->flags && !(e->flags & (LS_FLAG_SHARED_POS | LS_FLAG_APPEND)) &&
+	    last[3] + last[4] == (double)e->pos) {
+		last[4] += (double)e->len;
+		return true;
+	}
+	double *r = put_record(o, e->op, (const char *)(e + 1), e->path_bytes);
+	if (!r) return false;
+	r[1] = fold_inode(e->ino);
+	r[2] = e->gen;
+	r[3] = (double)e->pos;
+	r[4] = (double)e->len;
+	r[5] = (double)e->time_ns / 1000;
+	r[6] = e->flags;
+	r[7] = e->tgid;
+	r[8] = e->dir_fd;
+	if (e->op == LS_OP_WRITE) o->last = r;
+	return true;
+}
+
+static void drain_ring(struct capture_state *c, struct out *o)
+{
+	if (!c->skeleton) return;
+	u64 at = *c->consumer;
+	while (at < __atomic_load_n((u64 *)c->producer, __ATOMIC_ACQUIRE)) {
+		char *record = c->producer + 4096 + (at & (c->ring_bytes - 1));
+		u32 header = __atomic_load_n((u32 *)record, __ATOMIC_ACQUIRE);
+		if (header & 1u << 31) return; /* still being written, by a call that has not returned */
+		u32 length = header & 0x3fffffff;
+		if (!(header & 1u << 30) && !put_event(o, (struct ls_event *)(record + 8))) return;
+		at += (length + 8 + 7) & ~7ull;
+		__atomic_store_n((u64 *)c->consumer, at, __ATOMIC_RELEASE);
+	}
+}
+
+static long map_call(int command, int map, void *key, void *next)
+{
+	union bpf_attr attr;
+	memset(&attr, 0, sizeof attr);
+	attr.map_fd = (u32)map;
+	attr.key = (u64)(unsigned long)key;
+	attr.next_key = (u64)(unsigned long)next; /* shares its place with `value` */
+	return syscall(SYS_bpf, command, &attr, sizeof attr);
+}
+
+static void drain_lost(struct capture_state *c, struct out *o)
+{
+	if (!c->skeleton) return;
+	u64 dropped = __atomic_load_n(&c->skeleton->bss->dropped, __ATOMIC_ACQUIRE);
+	if (dropped == c->dropped_seen && !c->skeleton->bss->lost_all) return;
+	if (c->skeleton->bss->lost_all) {
+		if (!put_record(o, KIND_OVERFLOW, NULL, 0)) return;
+		c->skeleton->bss->lost_all = 0;
+	}
+	u64 key = 0;
+	u32 gen = 0;
+	while (!map_call(BPF_MAP_GET_NEXT_KEY, c->lost_fd, NULL, &key)) {
+		if (map_call(BPF_MAP_LOOKUP_ELEM, c->lost_fd, &key, &gen)) gen = 0;
+		struct identity id = { key, gen, true };
+		if (!put_node(o, KIND_LOST, id)) return;
+		map_call(BPF_MAP_DELETE_ELEM, c->lost_fd, &key, NULL);
+	}
+	c->dropped_seen = dropped;
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+/* The device number of the superblock: stat's differs on btrfs and overlayfs, mountinfo's does not. */
+static uint32_t superblock_device(int root_fd)
+{
+	struct statx s;
+	char line[8192];
+	uint32_t dev = 0;
+	if (statx(root_fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | 0x1000 /* STATX_MNT_ID */, &s)) return 0;
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	while (f && fgets(line, sizeof line, f)) {
+		unsigned long long id, parent;
+		unsigned major, minor;
+		if (sscanf(line, "%llu %llu %u:%u", &id, &parent, &major, &minor) == 4 && id == s.stx_mnt_id) {
+			dev = major << 20 | minor;
+			break;
+		}
+	}
+	if (f) fclose(f);
+	return dev;
+}
+
+static bool kernel_before(int want_major, int want_minor)
+{
+	struct utsname u;
+	int major = 0, minor = 0;
+	uname(&u);
+	sscanf(u.release, "%d.%d", &major, &minor);
+	return major < want_major || (major == want_major && minor < want_minor);
+}
+
+static const char *open_bpf(struct capture_state *c, uint32_t ring_bytes)
+{
+	struct stat ns, root;
+	if (access("/sys/kernel/btf/vmlinux", R_OK)) return "NO_BTF";
+	if (stat("/proc/self/ns/pid", &ns) || fstat(c->root_fd, &root)) return "BPF_OPEN";
+	struct capture *k = capture__open();
+	if (!k) return "BPF_OPEN";
+	k->rodata->watched_dev = superblock_device(c->root_fd);
+	k->rodata->root_ino = root.st_ino;
+	k->rodata->self_tgid = (u32)getpid();
+	k->rodata->pidns_dev = (u64)major(ns.st_dev) << 20 | minor(ns.st_dev);
+	k->rodata->pidns_ino = ns.st_ino;
+	k->rodata->uring_args_old = kernel_before(6, 16);
+	k->rodata->page_shift = (u32)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
+	k->maps.ring.max_entries = ring_bytes;
+	c->skeleton = k;
+	int error = capture__load(k);
+	if (error) {
+		errno = -error;
+		return "BPF_LOAD";
+	}
+	error = capture__attach(k);
+	if (error < 0) {
+		errno = -error;
+		return "BPF_ATTACH";
+	}
+	c->ring_fd = k->maps.ring.map_fd;
+	c->lost_fd = k->maps.lost.map_fd;
+	c->ring_bytes = ring_bytes;
+	c->consumer = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, c->ring_fd, 0);
+	c->producer = mmap(NULL, 4096 + 2 * (size_t)ring_bytes, PROT_READ, MAP_SHARED, c->ring_fd, 4096);
+	if (c->consumer == MAP_FAILED || c->producer == MAP_FAILED) return "BPF_MAP";
+	struct epoll_event e = { .events = EPOLLIN };
+	return epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, c->ring_fd, &e) ? "EPOLL" : NULL;
+}
+
+static const char *open_names(struct capture_state *c, bool modify)
+{
+	uint64_t mask = FAN_CREATE | FAN_DELETE | FAN_RENAME | FAN_ATTRIB | FAN_CLOSE_WRITE | FAN_ONDIR;
+	if (modify) mask |= FAN_MODIFY;
+	c->names_fd = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE |
+					    FAN_UNLIMITED_MARKS | FAN_REPORT_DFID_NAME | FAN_REPORT_FID |
+					    FAN_REPORT_TARGET_FID,
+				    O_RDONLY | O_CLOEXEC);
+	if (c->names_fd < 0) return "FANOTIFY_INIT";
+	if (fanotify_mark(c->names_fd, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, mask, c->root_fd, NULL))
+		return "FANOTIFY_MARK";
+	struct epoll_event e = { .events = EPOLLIN };
+	return epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, c->names_fd, &e) ? "EPOLL" : NULL;
+}
+
+static void release(struct capture_state *c)
+{
+	if (c->consumer && c->consumer != MAP_FAILED) munmap((void *)c->consumer, 4096);
+	if (c->producer && c->producer != MAP_FAILED) munmap(c->producer, 4096 + 2 * (size_t)c->ring_bytes);
+	if (c->skeleton) capture__destroy(c->skeleton);
+	if (c->names_fd >= 0) close(c->names_fd);
+	if (c->epoll_fd >= 0) close(c->epoll_fd);
+	free(c);
+}
+
+/*
+ * captureOpen(mode, rootFd, ringBytes): handle. The root's descriptor stays the caller's and must
+ * outlive the handle. Throws an Error whose code names the step and whose message the errno.
+ */
+static napi_value fn_open(napi_env env, napi_callback_info info)
+{
+	struct args a = args_of(env, info);
+	int mode = arg_int(&a, 0);
+	struct capture_state *c = calloc(1, sizeof *c);
+	struct statfs fs;
+	const char *failed = NULL;
+	c->names_fd = -1;
+	c->root_fd = arg_int(&a, 1);
+	c->own_pid = (u64)getpid();
+	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (c->epoll_fd < 0 || fstatfs(c->root_fd, &fs)) failed = "EPOLL";
+	else c->fs_magic = (uint32_t)fs.f_type;
+	if (!failed && (mode & MODE_NAMES)) failed = open_names(c, mode & MODE_MODIFY);
+	if (!failed && (mode & MODE_BPF)) failed = open_bpf(c, arg_uint(&a, 2));
+	if (failed) {
+		const char *why = strerror(errno);
+		release(c);
+		napi_throw_error(env, failed, why);
+		return NULL;
+	}
+	napi_value out;
+	napi_create_external(env, c, NULL, NULL, &out);
+	return out;
+}
+
+static struct capture_state *state_of(const struct args *a)
+{
+	void *c = NULL;
+	napi_get_value_external(a->env, a->value[0], &c);
+	return c;
+}
+
+/* captureFd(handle): a descriptor that is readable while records wait. */
+static napi_value fn_fd(napi_env env, napi_callback_info info)
+{
+	struct args a = args_of(env, info);
+	return number(env, state_of(&a)->epoll_fd);
+}
+
+/*
+ * captureDrain(handle, buffer): twice the bytes written, plus 1 when the buffer was too small and
+ * more waits. A record is 10 doubles and a name padded to 8 bytes: src/capture/records.ts.
+ */
+static napi_value fn_drain(napi_env env, napi_callback_info info)
+{
+	struct args a = args_of(env, info);
+	struct capture_state *c = state_of(&a);
+	struct bytes b = arg_bytes(&a, 1);
+	struct out o = { .data = b.data, .size = b.length };
+	drain_names(c, &o);
+	do {
+		if (!o.full) drain_ring(c, &o);
+		if (!o.full) drain_lost(c, &o);
+	} while (!o.full && drain_names(c, &o) > 0);
+	return number(env, (double)(o.used * 2 + o.full));
+}
+
+/* captureDropped(handle): records that the program could not hand over, since the start. */
+static napi_value fn_dropped(napi_env env, napi_callback_info info)
+{
+	struct args a = args_of(env, info);
+	struct capture_state *c = state_of(&a);
+	return number(env, c->skeleton ? (double)c->skeleton->bss->dropped : 0);
+}
+
+/* captureClose(handle): to be called once; the handle is dead afterwards. */
+static napi_value fn_close(napi_env env, napi_callback_info info)
+{
+	struct args a = args_of(env, info);
+	release(state_of(&a));
+	return NULL;
+}
+
+void capture_exports(napi_env env, napi_value exports)
+{
+	export_function(env, exports, "captureOpen", fn_open);
+	export_function(env, exports, "captureFd", fn_fd);
+	export_function(env, exports, "captureDrain", fn_drain);
+	export_function(env, exports, "captureDropped", fn_dropped);
+	export_function(env, exports, "captureClose", fn_close);
+}

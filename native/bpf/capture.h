@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The ABI between the eBPF program and the addon: one fixed-width record in the ring buffer per
+ * change of bytes, and the configuration written before the program is loaded.
+ * Every record is written whole: no padding is left uninitialised.
+ */
+#ifndef LOCKSTEP_CAPTURE_H
+#define LOCKSTEP_CAPTURE_H
+
+#define LS_PATH_MAX 1024
+
+enum ls_op {
+	LS_OP_WRITE = 1,    /* [pos, pos+len) changed */
+	LS_OP_TRUNCATE = 2, /* the file was cut or grown to pos bytes: [pos, end) is dirty */
+	LS_OP_UNKNOWN = 3,  /* content changed, extent unknown */
+	LS_OP_STORE = 4,    /* [pos, pos+len) is being stored to through a shared mapping */
+	LS_OP_MAPPED = 5,   /* a writable shared mapping of the file was made */
+	LS_OP_ATTR = 6,     /* times set by descriptor in a way that fanotify does not report */
+	LS_OP_PATH = 7,     /* a change named by a path string, which follows the record */
+	LS_OP_RESCAN = 8,   /* a change that cannot be attributed to a file */
+};
+
+enum ls_flag {
+	LS_FLAG_SHARED_POS = 1, /* the descriptor's position may have been moved by another thread */
+	LS_FLAG_MAPPED = 2,     /* writable shared mappings of the file exist */
+	LS_FLAG_ALIAS = 4,      /* not seen below the root by this name: decide by inode */
+	LS_FLAG_APPEND = 8,     /* positioned write to an append-only descriptor: extent ends the file */
+};
+
+struct ls_event {
+	unsigned long long ino;
+	unsigned long long pos;
+	unsigned long long len;
+	unsigned long long time_ns; /* CLOCK_MONOTONIC at the end of the change */
+	unsigned int gen;
+	unsigned int tgid; /* process, as the initial pid namespace numbers it */
+	unsigned char op;
+	unsigned char flags;
+	unsigned short path_bytes; /* LS_OP_PATH: bytes of path after the record, without NUL */
+	int dir_fd;                /* LS_OP_PATH: the directory descriptor that the path starts at */
+};
+
+_Static_assert(sizeof(struct ls_event) == 48, "ls_event is part of the ABI");
+
+#endif

@@ -1,0 +1,81 @@
+/**
+ * `CaptureBackend`: a source of kernel events below one folder, and `ChangeSink`, what it tells.
+ *
+ * The contract, checked by test/contract/capture.test.ts for every backend:
+ * - `drain` tells everything that happened before the call, in an order in which a change that one
+ *   program made before another is never missing while the later one is told.
+ * - A change may be told more than once and more widely than it was, never less: an extent may be
+ *   too wide, a name may turn out to be unchanged. Whoever is told looks at the file itself.
+ * - Events below a directory that nobody knows yet may be missing: whoever discovers a directory
+ *   scans it, after `watchDirectory` has returned.
+ * - What was lost is told: `overflow` (look at everything) or `lost` (look at one file).
+ * - The backend's own process is never reported.
+ */
+
+export type BackendName = "ebpf" | "fanotify" | "inotify";
+
+/** How a name of a directory changed. Only a hint: the name is looked at. */
+export const NameChange = { created: 1, deleted: 2, moved: 4, content: 8, metadata: 16 } as const;
+
+/** Identifies a node as the kernel does: inode number and generation (0 where unknown). */
+export interface ChangeSink {
+  /**
+   * Bytes [from, to) changed. `sharedPosition`: the descriptor was shared with other threads, so a
+   * neighbouring write may have been told at this one's place. `mapped`: shared mappings exist.
+   */
+  written(
+    ino: number,
+    gen: number,
+    from: number,
+    to: number,
+    timeUs: number,
+    sharedPosition: boolean,
+    mapped: boolean,
+  ): void;
+  /** Bytes were added at the end, whose position is not known. */
+  appended(ino: number, gen: number, timeUs: number): void;
+  /** Cut or grown to `size`: everything from there on changed. */
+  truncated(ino: number, gen: number, size: number, timeUs: number): void;
+  /** Content changed, extent unknown. */
+  unknownContent(ino: number, gen: number): void;
+  /** [from, to) is being stored to through a shared mapping; it may go on changing silently. */
+  stored(ino: number, gen: number, from: number, to: number): void;
+  /** A writable shared mapping of the file was made: pages already dirty may change silently. */
+  mapped(ino: number, gen: number): void;
+  /** Mode, owner, times or extended attributes changed. */
+  attributes(ino: number, gen: number): void;
+  /** A descriptor open for writing was closed: reveals a writer that went unseen. */
+  closed(ino: number, gen: number): void;
+  /** A name of a directory changed. `name` is the receiver's to keep. Child 0: unknown. */
+  name(
+    directoryIno: number,
+    directoryGen: number,
+    name: Uint8Array,
+    childIno: number,
+    childGen: number,
+    change: number,
+  ): void;
+  /** A change named by a path as process `processId` saw it, relative to its `directoryFd`. */
+  path(path: Uint8Array, processId: number, directoryFd: number, truncatedTo: number): void;
+  /** Records of this file were lost: compare all of it. */
+  lost(ino: number, gen: number): void;
+  /** Records of unknown files were lost: compare everything. */
+  overflow(): void;
+}
+
+export interface CaptureBackend {
+  readonly name: BackendName;
+  /** Whether `written` tells extents; without, every change of content is `unknownContent`. */
+  readonly tellsExtents: boolean;
+  /** Records lost so far (each was also told by `lost` or `overflow`). */
+  readonly droppedCount: number;
+  /** Calls `readable` on the event loop whenever events wait. Called once. */
+  start(readable: () => void): void;
+  /** Tells what has happened. True when more waits than fitted: call again. */
+  drain(sink: ChangeSink): boolean;
+  /** To be called before a directory is scanned. 0, or a negative errno. */
+  watchDirectory(directoryFd: number, ino: number, gen: number): number;
+  /** The directory has left the tree. */
+  unwatchDirectory(ino: number, gen: number): void;
+  close(): void;
+}

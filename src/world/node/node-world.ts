@@ -1,0 +1,38 @@
+/** The real world: Node's clocks, strong randomness, structured lines on standard error. */
+import { randomBytes } from "node:crypto";
+import type { Clock, Entropy, Log, LogLevel, Timer, World } from "../ports.ts";
+
+const clock: Clock = {
+  monotonicUs: () => Number(process.hrtime.bigint() / 1000n),
+  wallMs: () => Date.now(),
+  after(delayMs: number, fire: () => void): Timer {
+    const timeout = setTimeout(fire, delayMs);
+    timeout.unref();
+    return { cancel: () => clearTimeout(timeout) };
+  },
+  defer(fire: () => void): void {
+    setImmediate(fire);
+  },
+};
+
+const entropy: Entropy = { bytes: (count) => randomBytes(count) };
+
+const levels: readonly LogLevel[] = ["error", "warn", "info", "debug"];
+
+/** Writes lines up to `least` to standard error: `level message key=value …`. */
+export function stderrLog(least: LogLevel): Log {
+  const limit = levels.indexOf(least);
+  return {
+    write(level, message, fields) {
+      if (levels.indexOf(level) > limit) return;
+      const detail = Object.entries(fields ?? {})
+        .map(([key, value]) => ` ${key}=${typeof value === "string" ? value : JSON.stringify(value)}`)
+        .join("");
+      process.stderr.write(`lockstep: ${level === "info" ? "" : `${level}: `}${message}${detail}\n`);
+    },
+  };
+}
+
+export function nodeWorld(log: Log): World {
+  return { clock, entropy, log };
+}
