@@ -143,7 +143,7 @@ test("the program runs in the caller's folder, also through a symlink", async (t
   assert.deepEqual(JSON.parse(outcome.stdout), { cwd: elsewhere, args: ["relative/path"] });
 });
 
-test("two first starts at once build once", async (t) => {
+test("first starts at the same time build once", async (t) => {
   const root = makeCheckout(t);
   const outcomes = await Promise.all([launch(root, "1"), launch(root, "2"), launch(root, "3")]);
   for (const outcome of outcomes) assert.equal(outcome.exit, 0, outcome.stderr);

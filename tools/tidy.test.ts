@@ -44,7 +44,7 @@ function treeWith(changes: Record<string, string | undefined> = {}): Map<string,
     [
       "LIMITS.md",
       "| name | value | unit | what happens | source |\n|---|---|---|---|---|\n" +
-        "| slots of a ring | 65536 | slots | the writer waits | `src/base/ring.ts:ringSlotsMax` |\n",
+        "| slots of a ring | 65536 | slots | writer waits | `src/base/ring.ts:ringSlotsMax` |\n",
     ],
     [
       "docs/dependencies.md",
