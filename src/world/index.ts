@@ -1,3 +1,5 @@
+export { FakeClock } from "./fake-clock.ts";
+export type { FakeClockOptions } from "./fake-clock.ts";
 export type { Clock, Entropy, Log, LogLevel, Timer, World } from "./ports.ts";
 export {
   Errno,
@@ -11,3 +13,4 @@ export {
   statSlots,
 } from "./files.ts";
 export type { Files, Kernel } from "./files.ts";
+export type { Thread, ThreadHandlers, Threads, ThreadSelf } from "./threads.ts";

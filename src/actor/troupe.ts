@@ -1,0 +1,102 @@
+/**
+ * A troupe: actors on one thread, run to completion.
+ *
+ * In: ready marks. The scheduler sweeps the actors in wiring order, as long as any is ready and the
+ * budget of `stepsPerTurnMax` lasts; then it defers to the event loop, so that I/O can breathe.
+ * Wired upstream first, a message passes the whole troupe in one sweep, with no promise and no tick.
+ * Invariant: one run of the graph at a time (Graph.busy): a wake from inside a step only marks.
+ */
+import type { World } from "../world/index.ts";
+import type { Cell, CellHost, Supervised } from "./cell.ts";
+
+/** What a troupe needs of its graph. */
+export interface TroupeHost {
+  readonly world: World;
+  readonly stepsPerTurnMax: number;
+  readonly isRunning: boolean;
+  readonly isStopping: boolean;
+  /** A run or a vote is going on. */
+  busy: boolean;
+  supervise(subject: Supervised, cause: unknown): boolean;
+  /** A run has ended. */
+  onTurnEnd(): void;
+}
+
+export class Troupe implements CellHost {
+  readonly name: string;
+  readonly cells: Cell[] = [];
+  readonly world: World;
+  readonly #host: TroupeHost;
+  #readyCount = 0;
+  #deferred = false;
+
+  constructor(name: string, host: TroupeHost) {
+    this.name = name;
+    this.world = host.world;
+    this.#host = host;
+  }
+
+  get isRunning(): boolean {
+    return this.#host.isRunning;
+  }
+
+  get isStopping(): boolean {
+    return this.#host.isStopping;
+  }
+
+  get hasReady(): boolean {
+    return this.#readyCount > 0;
+  }
+
+  supervise(subject: Supervised, cause: unknown): boolean {
+    return this.#host.supervise(subject, cause);
+  }
+
+  onReady(): void {
+    this.#readyCount += 1;
+    this.deferIfReady();
+  }
+
+  /** Has the ready actors run on a later turn, unless a run is going on or is deferred already. */
+  deferIfReady(): void {
+    const host = this.#host;
+    if (this.#deferred || this.#readyCount === 0 || host.busy || !host.isRunning) return;
+    this.#deferred = true;
+    this.world.clock.defer(() => {
+      this.#deferred = false;
+      this.run();
+    });
+  }
+
+  runNow(cell: Cell): void {
+    const party = cell.party;
+    party.woken = true;
+    if (!party.ready) {
+      // Not mark(): that would defer a turn, which this very call makes needless.
+      party.ready = true;
+      this.#readyCount += 1;
+    }
+    this.run();
+  }
+
+  /** Runs the ready actors until none is ready or the budget is used up. */
+  run(): void {
+    const host = this.#host;
+    if (host.busy || !host.isRunning) return;
+    host.busy = true;
+    const cells = this.cells;
+    let budget = host.stepsPerTurnMax;
+    while (this.#readyCount > 0 && budget > 0 && host.isRunning) {
+      for (let index = 0; index < cells.length; index += 1) {
+        const cell = cells[index];
+        if (cell === undefined || !cell.party.ready) continue;
+        this.#readyCount -= 1;
+        cell.visit();
+        budget -= 1;
+        if (budget === 0 || !host.isRunning) break;
+      }
+    }
+    host.busy = false;
+    host.onTurnEnd();
+  }
+}
