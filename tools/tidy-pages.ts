@@ -1,6 +1,6 @@
 /**
- * The rules that hold documents to the code: ERRORS.md, LIMITS.md, docs/dependencies.md; and
- * test/all.ts to the tests.
+ * The rules that hold documents to the code: ERRORS.md, LIMITS.md, docs/dependencies.md, the
+ * table of rooms in ARCHITECTURE.md; and test/all.ts to the tests.
  *
  * In: the source tree and the error taxonomy. Out: findings with counts, both directions compared:
  * what the code has and the page lacks, and what the page has and the code lacks.
@@ -9,7 +9,7 @@ import type { ErrorRow } from "./gen-all.ts";
 import { renderErrorsPage, renderTestList } from "./gen-all.ts";
 import type { SourceTree } from "./source-tree.ts";
 import type { Finding, RuleResult } from "./tidy-imports.ts";
-import { isTest, listPackages } from "./tidy-imports.ts";
+import { isTest, listPackages, roomImports } from "./tidy-imports.ts";
 
 /** What src/base/errors.ts exports. */
 export interface Taxonomy {
@@ -65,6 +65,29 @@ export function checkDependencies(tree: SourceTree): RuleResult {
   return { checkedCount: packages.size, findings };
 }
 
+/** The table of rooms in ARCHITECTURE.md is the one that `checkDirection` enforces. */
+export function checkRoomTable(tree: SourceTree): RuleResult {
+  const path = "ARCHITECTURE.md";
+  const findings: Finding[] = [];
+  const written = new Map<string, string>();
+  for (const [rooms = "", imports = ""] of tableRows(tree.get(path) ?? "")) {
+    for (const room of rooms.split(", ")) {
+      const others = imports.split(", ").filter((other) => other !== room && other !== "nothing");
+      written.set(room, others.sort().join(", "));
+    }
+  }
+  for (const [room, imports] of Object.entries(roomImports)) {
+    const allowed = [...imports].sort().join(", ");
+    if (written.get(room) !== allowed) {
+      findings.push({ path, message: `its table must say that ${room} may import ${allowed}` });
+    }
+  }
+  for (const room of written.keys()) {
+    if (!(room in roomImports)) findings.push({ path, message: `there is no room ${room}` });
+  }
+  return { checkedCount: written.size, findings };
+}
+
 interface Limit {
   readonly source: string;
   readonly value: string;
@@ -74,7 +97,8 @@ interface Limit {
  * LIMITS.md and the constants of src agree. A row is `| name | value | unit | what happens at it |
  * source |`, with the source as `path:CONSTANT` and the value as written there (products such as
  * `64 * 1024` are computed). Every constant at the top of a file of src whose name ends in Max or
- * Limit must have a row; a row may also name another constant, or a `#define` in native/.
+ * Limit must have a row, and every property of one that ends in Limits
+ * (`path:linkLimits.bytesMax`); a row may also name another constant, or a `#define` in native/.
  */
 export function checkLimits(tree: SourceTree): RuleResult {
   const path = "LIMITS.md";
@@ -106,15 +130,34 @@ export function checkLimits(tree: SourceTree): RuleResult {
 /** `(export) const NAME(: type) = value;` at the start of a line. */
 const constantPattern = /^(?:export )?const (\w+)(?:: [\w<>[\] ]+)? =\s*([^;]*?)(?: as const)?;/gm;
 
+interface Constant {
+  readonly name: string;
+  readonly value: string;
+  readonly isLimit: boolean;
+}
+
 function listLimits(tree: SourceTree): Limit[] {
   const limits: Limit[] = [];
   for (const [path, text] of tree) {
     if (!path.startsWith("src/") || !path.endsWith(".ts") || isTest(path)) continue;
-    for (const [, name = "", value = ""] of text.matchAll(constantPattern)) {
-      if (/(Max|Limit|_MAX|_LIMIT)$/.test(name)) limits.push({ source: `${path}:${name}`, value });
+    for (const { name, value, isLimit } of listConstants(text)) {
+      if (isLimit) limits.push({ source: `${path}:${name}`, value });
     }
   }
   return limits;
+}
+
+/** The constants at the top of a file; of an object called …Limits its properties instead. */
+function listConstants(text: string): Constant[] {
+  return [...text.matchAll(constantPattern)].flatMap(([, name = "", value = ""]) => {
+    if (!/limits$/i.test(name)) {
+      return [{ name, value, isLimit: /(Max|Limit|_MAX|_LIMIT)$/.test(name) }];
+    }
+    const plain = value.replaceAll(/\/\*[^]*?\*\/|\/\/.*/g, "");
+    return [...plain.matchAll(/(\w+):\s*([^,{}]+)/g)].map(([, property = "", amount = ""]) => {
+      return { name: `${name}.${property}`, value: amount.trim(), isLimit: true };
+    });
+  });
 }
 
 function constantValue(tree: SourceTree, source: string): string | undefined {
@@ -124,7 +167,7 @@ function constantValue(tree: SourceTree, source: string): string | undefined {
     const define = /^#define[ \t]+(\w+)[ \t]+(.+?)(?:[ \t]*\/[*/].*)?$/gm;
     return [...text.matchAll(define)].find((match) => match[1] === name)?.[2];
   }
-  return [...text.matchAll(constantPattern)].find((match) => match[1] === name)?.[2];
+  return listConstants(text).find((constant) => constant.name === name)?.value;
 }
 
 /** A number when the text is one, or a product, power or shift of numbers; else the text itself. */

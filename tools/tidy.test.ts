@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { errorTable, ExitCode } from "../src/base/index.ts";
 import { renderErrorsPage, renderTestList, replaceBetweenMarkers } from "./gen-all.ts";
 import { readTree } from "./source-tree.ts";
+import { roomImports } from "./tidy-imports.ts";
 import { tidy } from "./tidy.ts";
 
 const taxonomy = {
@@ -50,6 +51,7 @@ function treeWith(changes: Record<string, string | undefined> = {}): Map<string,
       "docs/dependencies.md",
       "| package | why |\n|---|---|\n| `commander` | arguments |\n| `fast-check` | tests |\n",
     ],
+    ["ARCHITECTURE.md", roomTable()],
     ["ERRORS.md", renderErrorsPage(errors, taxonomy.errorTable, taxonomy.exitCodes) ?? ""],
   ]);
   tree.set("test/all.ts", renderTestList(tree.keys()));
@@ -58,6 +60,13 @@ function treeWith(changes: Record<string, string | undefined> = {}): Map<string,
     else tree.set(path, text);
   }
   return tree;
+}
+
+function roomTable(): string {
+  const rows = Object.entries(roomImports).map(([room, imports]) => {
+    return `| ${room} | ${imports.length === 0 ? "nothing" : imports.join(", ")} |\n`;
+  });
+  return `| room | may import |\n|---|---|\n${rows.join("")}`;
 }
 
 /** The complaints of one rule about a tree. */
@@ -294,6 +303,31 @@ test("limits are compared by value: products, shifts, powers, separators, define
     "LIMITS.md": row("4194304", "native/bpf/capture.h:RING_BYTES"),
   };
   assert.deepEqual(complaintsOf("limits", native), []);
+});
+
+test("the properties of an object of limits are limits", () => {
+  const page = treeWith().get("LIMITS.md") ?? "";
+  const code =
+    "export const linkLimits: LinkLimits = {\n" +
+    "  /** Unsent, so: many. */\n  bytesMax: 1 << 20,\n  lingerMs: 5_000, // then cut\n};\n";
+  const row = (name: string, value: string): string =>
+    `| x | ${value} | B | y | src/wire/frame.ts:linkLimits.${name} |\n`;
+  const complaints = complaintsOf("limits", { "src/wire/frame.ts": header + code });
+  assert.equal(complaints.length, 2);
+  assert.match(complaints[1] ?? "", /linkLimits.lingerMs \(5_000\)/);
+  const rows = row("bytesMax", "1048576") + row("lingerMs", "5000");
+  const changes = { "src/wire/frame.ts": header + code, "LIMITS.md": page + rows };
+  assert.deepEqual(complaintsOf("limits", changes), []);
+});
+
+test("the table of rooms in ARCHITECTURE.md is the one that is enforced", () => {
+  const page = roomTable();
+  assertOnly("room table", /must say that wire may import base, model/, {
+    "ARCHITECTURE.md": page.replace("| wire | base, model |", "| wire | base |"),
+  });
+  assertOnly("room table", /there is no room attic/, {
+    "ARCHITECTURE.md": `${page}| attic | base |\n`,
+  });
 });
 
 test("every dependency has its reason, and every reason a dependency", () => {

@@ -36,6 +36,7 @@ export function tidy(tree: SourceTree, taxonomy: pages.Taxonomy): Report {
     ["test list", pages.checkTestList(tree)],
     ["errors", pages.checkErrorsPage(tree, taxonomy)],
     ["limits", pages.checkLimits(tree)],
+    ["room table", pages.checkRoomTable(tree)],
     ["dependencies", pages.checkDependencies(tree)],
   ]);
   const complaints: string[] = [];
