@@ -3,14 +3,18 @@
  * that every transport implements (memory, direct TCP with TLS; later ssh, relay, punched paths).
  * It moves bytes and knows nothing of frames.
  *
- * Rules, checked by the contract suite test/contract/transport.ts for every implementation:
+ * Rules, checked by the contract suite test/contract/transport.test.ts for every implementation:
  * - Bytes arrive in the order sent, each exactly once, until one `onClose`.
  * - `send` never blocks and never drops. It returns false when `bufferedBytes` has passed the high
  *   water mark: the caller stops until `onDrain`. The caller must not modify `bytes` afterwards.
  * - `onData` gets a view that is valid only during the call: copy what outlives it.
  * - `pause`/`resume` stop and restart `onData`; a paused link makes the peer's `send` return false.
  * - `close` sends what is buffered and then ends; `destroy` ends at once. Both are idempotent and
- *   lead to exactly one `onClose`, on both sides.
+ *   lead to exactly one `onClose`, on both sides. After either the caller gets no more `onData`, and
+ *   `send` on an ended link returns false and sends nothing: onClose tells.
+ * - No handler is called inside the same side's `start`, `send`, `resume`, `close` or `destroy`.
+ * - An end without an error is not the peer's word that all is said: a crashed peer's kernel ends the
+ *   stream in order too. What must be complete says so inside the stream.
  */
 import type { SyncError } from "../base/index.ts";
 
@@ -19,7 +23,7 @@ export interface LinkHandlers {
   onData(bytes: Uint8Array): void;
   /** Room again after `send` returned false. */
   onDrain(): void;
-  /** The link has ended; `error` when not by an orderly close of either side. Called once. */
+  /** The link has ended; `error` when neither by an orderly close nor by our destroy. Called once. */
   onClose(error: SyncError | undefined): void;
 }
 
@@ -36,7 +40,7 @@ export interface Link {
   readonly counters: Readonly<LinkCounters>;
   /** Bytes accepted by send() and not yet handed to the kernel. */
   readonly bufferedBytes: number;
-  /** Must be called exactly once, before any data flows. */
+  /** Must be called exactly once; nothing is delivered before. */
   start(handlers: LinkHandlers): void;
   send(bytes: Uint8Array): boolean;
   pause(): void;
