@@ -41,6 +41,7 @@
 #include <unistd.h>
 
 #define RELOOK_NS (50 * NS_PER_US)
+#define FIRST_TIMEOUT_NS (4 * NS_PER_S)
 #define STAMP_BYTES 8
 #define RECORD_BYTES_MAX (1u << 20)
 #define COUNT_MAX 1000000u
@@ -212,40 +213,52 @@ static void print_results(struct results *results) {
 	printf("}\n");
 }
 
-static void run(int source, uint64_t source_bytes, struct results *results) {
+/* Writes the record that `flight` describes and waits until it was seen or given up. */
+static void fly(int source, uint64_t *called, uint64_t *returned) {
 	static uint8_t record[RECORD_BYTES_MAX];
+	memset(record, (int)('a' + flight.stamp % 26), options.size);
+	memcpy(record, &flight.stamp, STAMP_BYTES);
+	memcpy(record + options.size - STAMP_BYTES, &flight.stamp, STAMP_BYTES);
+	atomic_fetch_add_explicit(&flight.armed, 1, memory_order_release);
+	*called = monotonic_ns();
+	ssize_t written = pwrite(source, record, options.size, (off_t)flight.offset);
+	*returned = monotonic_ns();
+	if (written != (ssize_t)options.size) die("pwrite");
+	while (sem_wait(&flight.done) != 0) {
+	}
+}
+
+/* A product may not watch yet when its seed is done: the first record is written again until one
+ * arrives, so that a slow start is not taken for a loss. */
+static void wait_flowing(int source) {
+	uint64_t end = monotonic_ns() + options.ready_ms * NS_PER_MS, called, returned;
+	flight.offset = options.random_offsets ? 0 : options.fixed_offset;
+	flight.timeout_ns = FIRST_TIMEOUT_NS;
+	for (uint64_t attempt = 0; monotonic_ns() < end; attempt++) {
+		flight.stamp = (options.nonce << 32) ^ (0x80000000ull + attempt);
+		fly(source, &called, &returned);
+		if (flight.seen_ns != 0) return;
+	}
+	fprintf(stderr, "no record ever arrived\n");
+	exit(3);
+}
+
+static void run(int source, uint64_t source_bytes, struct results *results) {
 	uint64_t random = options.nonce | 1, total = options.warmup + options.count;
-	uint64_t next = monotonic_ns();
+	uint64_t next = monotonic_ns(), called, returned;
 	for (uint64_t i = 0; i < total; i++) {
 		bool warm = i < options.warmup;
 		sleep_until_ns(next);
 		flight.offset = offset_of(&random, source_bytes);
 		flight.stamp = (options.nonce << 32) ^ (i + 1);
-		/* The first records may have to wait until the product is under way. */
-		flight.timeout_ns = (warm ? options.ready_ms : options.timeout_ms) * NS_PER_MS;
-		memset(record, (int)('a' + i % 26), options.size);
-		memcpy(record, &flight.stamp, STAMP_BYTES);
-		memcpy(record + options.size - STAMP_BYTES, &flight.stamp, STAMP_BYTES);
-		atomic_fetch_add_explicit(&flight.armed, 1, memory_order_release);
-		uint64_t called = monotonic_ns();
-		ssize_t written = pwrite(source, record, options.size, (off_t)flight.offset);
-		uint64_t returned = monotonic_ns();
-		if (written != (ssize_t)options.size) die("pwrite");
-		while (sem_wait(&flight.done) != 0) {
-		}
+		flight.timeout_ns = options.timeout_ms * NS_PER_MS;
+		fly(source, &called, &returned);
 		next = returned + options.pace_us * NS_PER_US;
 		/* Without jitter the closed loop would lock onto the phase of a tool that polls. */
 		if (options.jitter_us > 0)
 			next += random_next(&random) % options.jitter_us * NS_PER_US;
-		if (flight.seen_ns == 0) {
-			if (i == 0) {
-				fprintf(stderr, "the first record never arrived\n");
-				exit(3);
-			}
-			results->lost += warm ? 0 : 1;
-			continue;
-		}
-		if (warm) continue;
+		if (flight.seen_ns == 0) results->lost += warm ? 0 : 1;
+		if (warm || flight.seen_ns == 0) continue;
 		/* May be negative: the product can deliver before this thread gets its core back. */
 		results->returned[results->count] = (int64_t)(flight.seen_ns - returned);
 		results->called[results->count] = (int64_t)(flight.seen_ns - called);
@@ -255,7 +268,8 @@ static void run(int source, uint64_t source_bytes, struct results *results) {
 
 static void parse(int argc, char **argv) {
 	static const struct option known[] = {{"source", 1, 0, 's'}, {"target", 1, 0, 't'},
-		{"count", 1, 0, 'n'}, {"warmup", 1, 0, 'w'}, {"pace-us", 1, 0, 'p'}, {"jitter-us", 1, 0, 'j'}, {"size", 1, 0, 'b'},
+		{"count", 1, 0, 'n'}, {"warmup", 1, 0, 'w'}, {"pace-us", 1, 0, 'p'},
+		{"jitter-us", 1, 0, 'j'}, {"size", 1, 0, 'b'},
 		{"offset", 1, 0, 'o'}, {"random", 0, 0, 'r'}, {"timeout-ms", 1, 0, 'm'},
 		{"ready-ms", 1, 0, 'y'}, {"nonce", 1, 0, 'x'}, {"samples", 0, 0, 'S'}, {0, 0, 0, 0}};
 	for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
@@ -309,6 +323,7 @@ int main(int argc, char **argv) {
 	sem_init(&flight.done, 0, 0);
 	pthread_t observer;
 	if (pthread_create(&observer, NULL, observe, NULL) != 0) die("pthread_create");
+	wait_flowing(source);
 	run(source, source_bytes, &results);
 	atomic_store(&flight.stop, 1);
 	pthread_join(observer, NULL);

@@ -1,0 +1,120 @@
+/**
+ * What every scenario shares: its settings, its result, and how subjects take turns.
+ *
+ * Rounds are interleaved: in each round every subject runs once, and the order rotates from round to
+ * round, so that slow drift of a shared machine falls on all alike. Each turn has a fresh pair of
+ * folders and a fresh start of the product. A subject that cannot run, or fails, is skipped with
+ * its reason from then on; it never fails the bench.
+ */
+import { ProcessError } from "../processes.ts";
+import type { RunningSubject, Subject } from "../subjects/index.ts";
+import { makeFile, type Pair, withPair } from "../workspace.ts";
+import { join } from "node:path";
+
+export interface Settings {
+  /** Where temporary folders are made; also the filesystem that is measured. */
+  readonly folder: string;
+  readonly quick: boolean;
+  /** Overrides a scenario's number of rounds. */
+  readonly rounds: number | undefined;
+  /** Whether a subject of this name takes part. */
+  readonly takesPart: (name: string) => boolean;
+  /** Progress for a person; never on stdout. */
+  readonly say: (text: string) => void;
+}
+
+export interface ScenarioResult {
+  readonly scenario: string;
+  readonly title: string;
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+  readonly notes: readonly string[];
+  readonly skipped: readonly Skip[];
+  /** Everything measured, for machines. */
+  readonly data: unknown;
+}
+
+export interface Skip {
+  readonly subject: string;
+  readonly reason: string;
+}
+
+export type Scenario = (settings: Settings) => Promise<ScenarioResult>;
+
+/** Which subjects still take part, and why the others do not. */
+export class Field {
+  readonly #skips: Skip[] = [];
+  #subjects: Subject[] = [];
+  readonly #settings: Settings;
+
+  constructor(settings: Settings) {
+    this.#settings = settings;
+  }
+
+  /** Asks each subject whether it can run here. */
+  async admit(subjects: readonly Subject[]): Promise<this> {
+    for (const subject of subjects) {
+      if (!this.#settings.takesPart(subject.name)) continue;
+      const reason = await subject.unavailable();
+      if (reason === undefined) this.#subjects.push(subject);
+      else this.skip(subject.name, reason);
+    }
+    return this;
+  }
+
+  get skips(): readonly Skip[] {
+    return this.#skips;
+  }
+
+  has(subject: Subject): boolean {
+    return this.#subjects.includes(subject);
+  }
+
+  /** The order of turns in `round`: rotated by one each round. */
+  turns(round: number): Subject[] {
+    const count = this.#subjects.length;
+    const shift = count === 0 ? 0 : round % count;
+    return [...this.#subjects.slice(shift), ...this.#subjects.slice(0, shift)];
+  }
+
+  skip(name: string, reason: string): void {
+    this.#skips.push({ subject: name, reason });
+    this.#subjects = this.#subjects.filter((subject) => subject.name !== name);
+    this.#settings.say(`  skipped ${name}: ${reason}`);
+  }
+
+  /** Runs one turn; a failing product is skipped from now on and yields undefined. */
+  async attempt<T>(name: string, work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof ProcessError)) throw error;
+      this.skip(name, error.message.slice(0, 300));
+      return undefined;
+    }
+  }
+}
+
+export interface FileTurn {
+  readonly file: string;
+  readonly bytes: number;
+  readonly sparse: boolean;
+}
+
+/** Makes a pair with one file, starts `subject` on it, runs `work`, and clears all away. */
+export async function withSubject<T>(
+  settings: Settings,
+  subject: Subject,
+  turn: FileTurn,
+  work: (pair: Pair, running: RunningSubject) => Promise<T>,
+): Promise<T> {
+  return withPair(settings.folder, async (pair) => {
+    await makeFile(join(pair.source, turn.file), turn.bytes, turn.sparse);
+    const running = await subject.start({ pair, file: turn.file, fileBytes: turn.bytes });
+    try {
+      return await work(pair, running);
+    } finally {
+      await running.stop();
+    }
+  });
+}

@@ -1,0 +1,157 @@
+/**
+ * Lockstep, used by its command line only, like any user: the whole contract with it is in this
+ * file. It believes one thing that Lockstep says, {"event":"live"} on stdout, and only as the
+ * moment to begin; what is measured afterwards are bytes in files.
+ *
+ * Each start has its own state directories (XDG_STATE_HOME) below the pair's scratch folder, so it
+ * reads and writes nothing of the user's. The link is the real one: two devices with their own
+ * keys, paired offline, TLS over loopback.
+ */
+import { existsSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { freePort, ProcessError, run, start, waitAccepting } from "../processes.ts";
+import { repositoryRoot } from "../programs.ts";
+import type { Pair } from "../workspace.ts";
+import { stopAll, type Subject } from "./subject.ts";
+
+const commandMs = 20_000;
+const liveMs = 900_000;
+const shareName = "bench";
+
+/** A paired server that waits for `sync`; seeds and restarts are timed on it. */
+export interface PreparedLink {
+  readonly port: number;
+  /** Starts `lockstep sync` and resolves when it reports live. */
+  sync(): Promise<LiveSync>;
+  stop(): Promise<void>;
+}
+
+export interface LiveSync {
+  /** Milliseconds from the start of the process to its "live". */
+  readonly liveMs: number;
+  end(): Promise<void>;
+}
+
+export const lockstepLink: Subject = {
+  name: "lockstep link",
+  speed: "fast",
+  configuration: "two devices, TLS 1.3 over loopback, defaults",
+  unavailable: lockstepUnavailable,
+  start: async ({ pair }) => {
+    const link = await prepareLink(pair);
+    try {
+      const live = await link.sync();
+      return {
+        port: link.port,
+        stop: async () => {
+          await live.end();
+          await link.stop();
+        },
+      };
+    } catch (error) {
+      await link.stop();
+      throw error;
+    }
+  },
+};
+
+export const lockstepLocal: Subject = {
+  name: "lockstep local",
+  speed: "fast",
+  configuration: "folder to folder in one process, defaults",
+  unavailable: lockstepUnavailable,
+  start: async ({ pair }) => {
+    const live = await syncLocal(pair);
+    return { port: undefined, stop: () => live.end() };
+  },
+};
+
+/** Folder to folder: `lockstep sync SOURCE TARGET --json`. */
+export async function syncLocal(pair: Pair): Promise<LiveSync> {
+  return startSync([pair.source, pair.target], await deviceHome(pair, "local"));
+}
+
+/** Two paired devices and a running server; the caller starts the sync. */
+export async function prepareLink(pair: Pair): Promise<PreparedLink> {
+  const [sourceHome, targetHome] = [
+    await deviceHome(pair, "source"),
+    await deviceHome(pair, "target"),
+  ];
+  const port = await freePort();
+  const address = `127.0.0.1:${port}`;
+  const sourceId = (await lockstep(["id"], sourceHome)).trim();
+  const targetId = (await lockstep(["id"], targetHome)).trim();
+  await lockstep(["peers", "add", targetId, "--name", "target", "--address", address], sourceHome);
+  await lockstep(["peers", "add", sourceId, "--name", "source"], targetHome);
+  // On the target: the peer `source` may send changes into the share.
+  await lockstep(["peers", "grant", sourceId, shareName, "--send"], targetHome);
+  const server = start(
+    lockstepCommand(),
+    ["serve", "--listen", address, "--share", `${shareName}=${pair.target}`],
+    { env: deviceEnvironment(targetHome) },
+  );
+  // The server prints nothing that we rely on: it is ready when its port accepts.
+  await waitAccepting(port, server);
+  const url = `lockstep://${targetId}@${address}/${shareName}`;
+  return {
+    port,
+    sync: () => startSync([pair.source, url], sourceHome),
+    stop: () => stopAll([server]),
+  };
+}
+
+async function startSync(places: readonly string[], home: string): Promise<LiveSync> {
+  const began = performance.now();
+  const sync = start(lockstepCommand(), ["sync", ...places, "--json"], {
+    env: deviceEnvironment(home),
+  });
+  try {
+    await sync.waitFor((line) => (isLive(line) ? true : undefined), liveMs);
+  } catch (error) {
+    await sync.end();
+    throw error;
+  }
+  return { liveMs: performance.now() - began, end: () => sync.end() };
+}
+
+function isLive(line: string): boolean {
+  return line.startsWith("{") && (JSON.parse(line) as { event?: unknown }).event === "live";
+}
+
+async function lockstepUnavailable(): Promise<string | undefined> {
+  if (!existsSync(lockstepCommand())) return "./lockstep is not there";
+  try {
+    await run(lockstepCommand(), ["--version"], { timeoutMs: 300_000 });
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof ProcessError)) throw error;
+    return `./lockstep --version failed (${error.message.split("\n")[0] ?? ""})`;
+  }
+}
+
+function lockstep(args: readonly string[], home: string): Promise<string> {
+  return run(lockstepCommand(), args, { env: deviceEnvironment(home), timeoutMs: commandMs });
+}
+
+function lockstepCommand(): string {
+  return join(repositoryRoot, "lockstep");
+}
+
+async function deviceHome(pair: Pair, name: string): Promise<string> {
+  const home = join(pair.scratch, name);
+  await mkdir(home, { recursive: true, mode: 0o700 });
+  return home;
+}
+
+/** LOCKSTEP_NO_SETUP: the first call (--version) has built it; a rebuild must not be measured. */
+function deviceEnvironment(home: string): Record<string, string> {
+  return {
+    XDG_STATE_HOME: home,
+    XDG_CONFIG_HOME: home,
+    XDG_RUNTIME_DIR: home,
+    STATE_DIRECTORY: "",
+    NOTIFY_SOCKET: "",
+    LOCKSTEP_NO_SETUP: "1",
+  };
+}
