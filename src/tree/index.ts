@@ -1,0 +1,2 @@
+export { ExtentList } from "./extents.ts";
+export { rootId, Tree } from "./tree.ts";

@@ -1,0 +1,24 @@
+export {
+  decodeBye,
+  decodeHello,
+  decodeProblem,
+  decodeWelcome,
+  encodeControl,
+} from "./control.ts";
+export type { Bye, Hello, Welcome, WireProblem } from "./control.ts";
+export { FrameReader } from "./frame-reader.ts";
+export { decodeManifestEntry, encodeManifestEntry } from "./manifest.ts";
+export type { ManifestEntry } from "./manifest.ts";
+export { decodeCommit, decodeOperation } from "./op-decoder.ts";
+export type { Commit, Operations } from "./op-decoder.ts";
+export { OpWriter } from "./op-writer.ts";
+export {
+  attributesBytesMax,
+  CommitFlag,
+  firstOperationType,
+  FrameType,
+  mixChecksum,
+  protocolVersion,
+  symlinkBytesMax,
+  writeBytesMax,
+} from "./protocol.ts";

@@ -1,0 +1,209 @@
+/**
+ * Decodes operation frames and hands each to an `Operations` receiver.
+ *
+ * Everything is checked before it is used: payload lengths, names (1 to 255 bytes, no `/`, no NUL,
+ * not `.` or `..`), positions and sizes (whole, not negative, below 2^53), kinds of nodes.
+ * Errors: PEER_MALFORMED. Views passed on are valid only during the call.
+ */
+import { SyncError } from "../base/index.ts";
+import {
+  attributesBytesMax,
+  FrameType,
+  nameBytesMax,
+  RenameFlag,
+  symlinkBytesMax,
+} from "./protocol.ts";
+
+export interface Operations {
+  create(node: number, mode: number, rdev: number, symlinkTarget: Uint8Array): void;
+  write(node: number, position: number, bytes: Uint8Array, start: number, end: number): void;
+  zero(node: number, position: number, length: number): void;
+  truncate(node: number, size: number): void;
+  place(node: number, parent: number, name: Uint8Array): void;
+  rename(
+    fromParent: number,
+    fromName: Uint8Array,
+    toParent: number,
+    toName: Uint8Array,
+    exchange: boolean,
+  ): void;
+  link(node: number, parent: number, name: Uint8Array): void;
+  unlink(parent: number, name: Uint8Array): void;
+  remove(node: number): void;
+  detach(node: number): void;
+  meta(node: number, mode: number, uid: number, gid: number): void;
+  times(node: number, mtimeSec: number, mtimeNsec: number): void;
+  attributes(node: number, attributes: Uint8Array): void;
+}
+
+export interface Commit {
+  epoch: number;
+  operationCount: number;
+  checksum: number;
+  flags: number;
+  wallMs: number;
+}
+
+/** Decodes one operation frame (any type from `create` on but COMMIT). */
+export function decodeOperation(
+  type: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  to: Operations,
+): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + start, end - start);
+  const length = end - start;
+  switch (type) {
+    case FrameType.write:
+      atLeast(length, 13);
+      return to.write(view.getUint32(0, true), whole(view, 4), bytes, start + 12, end);
+    case FrameType.times:
+      exactly(length, 16);
+      return to.times(view.getUint32(0, true), seconds(view, 4), nanoseconds(view, 12));
+    case FrameType.create:
+      return decodeCreate(view, bytes, start, end, to);
+    case FrameType.zero:
+      exactly(length, 20);
+      return to.zero(view.getUint32(0, true), whole(view, 4), whole(view, 12));
+    case FrameType.truncate:
+      exactly(length, 12);
+      return to.truncate(view.getUint32(0, true), whole(view, 4));
+    case FrameType.place:
+      return to.place(...named(view, bytes, start, end));
+    case FrameType.link:
+      return to.link(...named(view, bytes, start, end));
+    case FrameType.unlink: {
+      const [, parent, name] = named(view, bytes, start, end);
+      return to.unlink(parent, name);
+    }
+    case FrameType.rename:
+      return decodeRename(view, bytes, start, end, to);
+    case FrameType.remove:
+      exactly(length, 4);
+      return to.remove(view.getUint32(0, true));
+    case FrameType.detach:
+      exactly(length, 4);
+      return to.detach(view.getUint32(0, true));
+    case FrameType.meta:
+      exactly(length, 16);
+      return to.meta(
+        view.getUint32(0, true),
+        view.getUint32(4, true),
+        view.getUint32(8, true),
+        view.getUint32(12, true),
+      );
+    case FrameType.attributes:
+      atLeast(length, 4);
+      if (length - 4 > attributesBytesMax) malformed("attributes are too long");
+      return to.attributes(view.getUint32(0, true), bytes.subarray(start + 4, end));
+    default:
+      malformed(`operation type ${type} is unknown`);
+  }
+}
+
+export function decodeCommit(bytes: Uint8Array, start: number, end: number): Commit {
+  exactly(end - start, 25);
+  const view = new DataView(bytes.buffer, bytes.byteOffset + start, 25);
+  return {
+    epoch: whole(view, 0),
+    operationCount: view.getUint32(8, true),
+    checksum: view.getUint32(12, true),
+    flags: view.getUint8(16),
+    wallMs: view.getFloat64(17, true),
+  };
+}
+
+function decodeCreate(
+  view: DataView,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  to: Operations,
+): void {
+  atLeast(end - start, 16);
+  const mode = view.getUint32(4, true);
+  const target = bytes.subarray(start + 16, end);
+  if (!kinds.has(mode & 0o170000)) malformed(`mode ${mode.toString(8)} is of no known kind`);
+  if (target.length > symlinkBytesMax || target.includes(0)) malformed("bad symlink target");
+  if (((mode & 0o170000) === 0o120000) !== target.length > 0) malformed("bad symlink target");
+  to.create(view.getUint32(0, true), mode, whole(view, 8), target);
+}
+
+const kinds: ReadonlySet<number> = new Set([
+  0o100000, 0o040000, 0o120000, 0o020000, 0o060000, 0o010000, 0o140000,
+]);
+
+function decodeRename(
+  view: DataView,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  to: Operations,
+): void {
+  atLeast(end - start, 12);
+  const flags = view.getUint8(8);
+  const middle = start + 10 + view.getUint8(9);
+  if (middle >= end) malformed("a rename lacks its second name");
+  if ((flags & ~RenameFlag.exchange) !== 0) malformed("unknown rename flags");
+  to.rename(
+    view.getUint32(0, true),
+    checkedName(bytes, start + 10, middle),
+    view.getUint32(4, true),
+    checkedName(bytes, middle, end),
+    flags === RenameFlag.exchange,
+  );
+}
+
+function named(
+  view: DataView,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): [number, number, Uint8Array] {
+  atLeast(end - start, 9);
+  return [view.getUint32(0, true), view.getUint32(4, true), checkedName(bytes, start + 8, end)];
+}
+
+/** A name that cannot lead anywhere but to an entry of its directory. */
+export function checkedName(bytes: Uint8Array, start: number, end: number): Uint8Array {
+  const length = end - start;
+  if (length < 1 || length > nameBytesMax) malformed("a name must have 1 to 255 bytes");
+  for (let at = start; at < end; at++) {
+    if (bytes[at] === 0 || bytes[at] === 47) malformed("a name holds `/` or NUL");
+  }
+  if (bytes[start] === 46 && (length === 1 || (length === 2 && bytes[start + 1] === 46))) {
+    malformed("a name must not be `.` or `..`");
+  }
+  return bytes.subarray(start, end);
+}
+
+function whole(view: DataView, at: number): number {
+  const value = view.getFloat64(at, true);
+  if (!Number.isSafeInteger(value) || value < 0) malformed("a position or size is not a whole number");
+  return value;
+}
+
+function seconds(view: DataView, at: number): number {
+  const value = view.getFloat64(at, true);
+  if (!Number.isSafeInteger(value)) malformed("a time is not a whole number of seconds");
+  return value;
+}
+
+function nanoseconds(view: DataView, at: number): number {
+  const value = view.getUint32(at, true);
+  if (value >= 1_000_000_000) malformed("a time has too many nanoseconds");
+  return value;
+}
+
+function exactly(length: number, wanted: number): void {
+  if (length !== wanted) malformed(`a payload of ${length} bytes should have ${wanted}`);
+}
+
+function atLeast(length: number, wanted: number): void {
+  if (length < wanted) malformed(`a payload of ${length} bytes should have at least ${wanted}`);
+}
+
+function malformed(message: string): never {
+  throw new SyncError("PEER_MALFORMED", message);
+}

@@ -1,0 +1,220 @@
+/**
+ * `OpWriter`: encodes frames into slabs and hands full pieces to `emit`.
+ *
+ * Ownership: a piece belongs to the receiver of `emit`; the writer never touches it again. Slabs are
+ * bump-allocated, so that a quiet change costs no allocation beyond its share of a slab.
+ * Cost: one copy of a name, none of file data (`beginWrite` lends the space to read into).
+ */
+import { assert } from "../base/index.ts";
+import {
+  FrameType,
+  frameBytesMax,
+  mixChecksum,
+  nameBytesMax,
+  writeBytesMax,
+  attributesBytesMax,
+} from "./protocol.ts";
+
+const headerBytes = 5;
+const slabBytes = 262144;
+
+export class OpWriter {
+  #slab: Uint8Array = new Uint8Array(slabBytes);
+  #view: DataView = new DataView(this.#slab.buffer);
+  #start = 0;
+  #at = 0;
+  #count = 0;
+  #checksum = 0;
+  readonly #emit: (bytes: Uint8Array) => void;
+
+  constructor(emit: (bytes: Uint8Array) => void) {
+    this.#emit = emit;
+  }
+
+  /** Operations since the last commit. */
+  get operationCount(): number {
+    return this.#count;
+  }
+
+  /** Bytes encoded and not yet emitted. */
+  get pendingBytes(): number {
+    return this.#at - this.#start;
+  }
+
+  /** Space of `length` bytes for a WRITE of `node` at `position`; finish with `endWrite`. */
+  beginWrite(node: number, position: number, length: number): { bytes: Uint8Array; offset: number } {
+    assert(length <= writeBytesMax, "a write is too long for its frame");
+    const at = this.#begin(FrameType.write, 12 + length);
+    this.#view.setUint32(at, node, true);
+    this.#view.setFloat64(at + 4, position, true);
+    this.#lent.bytes = this.#slab;
+    this.#lent.offset = at + 12;
+    return this.#lent;
+  }
+
+  readonly #lent: { bytes: Uint8Array; offset: number } = { bytes: this.#slab, offset: 0 };
+
+  /** Ends the frame that beginWrite began, with the bytes really read; 0 takes it back. */
+  endWrite(length: number): void {
+    if (length === 0) return;
+    this.#end(12 + length);
+  }
+
+  create(node: number, mode: number, rdev: number, symlinkTarget: Uint8Array): void {
+    const at = this.#begin(FrameType.create, 16 + symlinkTarget.length);
+    this.#view.setUint32(at, node, true);
+    this.#view.setUint32(at + 4, mode, true);
+    this.#view.setFloat64(at + 8, rdev, true);
+    this.#slab.set(symlinkTarget, at + 16);
+    this.#end(16 + symlinkTarget.length);
+  }
+
+  zero(node: number, position: number, length: number): void {
+    const at = this.#begin(FrameType.zero, 20);
+    this.#view.setUint32(at, node, true);
+    this.#view.setFloat64(at + 4, position, true);
+    this.#view.setFloat64(at + 12, length, true);
+    this.#end(20);
+  }
+
+  truncate(node: number, size: number): void {
+    const at = this.#begin(FrameType.truncate, 12);
+    this.#view.setUint32(at, node, true);
+    this.#view.setFloat64(at + 4, size, true);
+    this.#end(12);
+  }
+
+  place(node: number, parent: number, name: Uint8Array): void {
+    this.#named(FrameType.place, node, parent, name);
+  }
+
+  link(node: number, parent: number, name: Uint8Array): void {
+    this.#named(FrameType.link, node, parent, name);
+  }
+
+  unlink(parent: number, name: Uint8Array): void {
+    this.#named(FrameType.unlink, 0, parent, name);
+  }
+
+  #named(type: number, node: number, parent: number, name: Uint8Array): void {
+    assert(name.length > 0 && name.length <= nameBytesMax, "a name has 1 to 255 bytes");
+    const at = this.#begin(type, 8 + name.length);
+    this.#view.setUint32(at, node, true);
+    this.#view.setUint32(at + 4, parent, true);
+    this.#slab.set(name, at + 8);
+    this.#end(8 + name.length);
+  }
+
+  rename(
+    fromParent: number,
+    fromName: Uint8Array,
+    toParent: number,
+    toName: Uint8Array,
+    flags: number,
+  ): void {
+    const length = 10 + fromName.length + toName.length;
+    const at = this.#begin(FrameType.rename, length);
+    this.#view.setUint32(at, fromParent, true);
+    this.#view.setUint32(at + 4, toParent, true);
+    this.#slab[at + 8] = flags;
+    this.#slab[at + 9] = fromName.length;
+    this.#slab.set(fromName, at + 10);
+    this.#slab.set(toName, at + 10 + fromName.length);
+    this.#end(length);
+  }
+
+  remove(node: number): void {
+    this.#node(FrameType.remove, node);
+  }
+
+  detach(node: number): void {
+    this.#node(FrameType.detach, node);
+  }
+
+  #node(type: number, node: number): void {
+    const at = this.#begin(type, 4);
+    this.#view.setUint32(at, node, true);
+    this.#end(4);
+  }
+
+  meta(node: number, mode: number, uid: number, gid: number): void {
+    const at = this.#begin(FrameType.meta, 16);
+    this.#view.setUint32(at, node, true);
+    this.#view.setUint32(at + 4, mode, true);
+    this.#view.setUint32(at + 8, uid, true);
+    this.#view.setUint32(at + 12, gid, true);
+    this.#end(16);
+  }
+
+  times(node: number, mtimeSec: number, mtimeNsec: number): void {
+    const at = this.#begin(FrameType.times, 16);
+    this.#view.setUint32(at, node, true);
+    this.#view.setFloat64(at + 4, mtimeSec, true);
+    this.#view.setUint32(at + 12, mtimeNsec, true);
+    this.#end(16);
+  }
+
+  attributes(node: number, attributes: Uint8Array): void {
+    assert(attributes.length <= attributesBytesMax, "the attributes are too long for a frame");
+    const at = this.#begin(FrameType.attributes, 4 + attributes.length);
+    this.#view.setUint32(at, node, true);
+    this.#slab.set(attributes, at + 4);
+    this.#end(4 + attributes.length);
+  }
+
+  /** Ends the epoch: COMMIT carries how many operations it has and their checksum. Then flushes. */
+  commit(epoch: number, flags: number, wallMs: number): void {
+    const at = this.#begin(FrameType.commit, 25);
+    this.#view.setFloat64(at, epoch, true);
+    this.#view.setUint32(at + 8, this.#count, true);
+    this.#view.setUint32(at + 12, this.#checksum, true);
+    this.#slab[at + 16] = flags;
+    this.#view.setFloat64(at + 17, wallMs, true);
+    this.#finish(25);
+    this.#count = 0;
+    this.#checksum = 0;
+    this.flush();
+  }
+
+  /** A frame outside the epoch: control messages. */
+  control(type: number, payload: Uint8Array): void {
+    const at = this.#begin(type, payload.length);
+    this.#slab.set(payload, at);
+    this.#finish(payload.length);
+    this.flush();
+  }
+
+  flush(): void {
+    if (this.#at === this.#start) return;
+    const piece = this.#slab.subarray(this.#start, this.#at);
+    this.#start = this.#at;
+    this.#emit(piece);
+  }
+
+  /** Room for a frame; returns where its payload starts. */
+  #begin(type: number, payloadBytes: number): number {
+    const need = headerBytes + payloadBytes;
+    assert(need <= frameBytesMax, "a frame is too long");
+    if (this.#at + need > this.#slab.length) {
+      this.flush();
+      this.#slab = new Uint8Array(Math.max(slabBytes, need));
+      this.#view = new DataView(this.#slab.buffer);
+      this.#start = 0;
+      this.#at = 0;
+    }
+    this.#slab[this.#at + 4] = type;
+    return this.#at + headerBytes;
+  }
+
+  #end(payloadBytes: number): void {
+    const start = this.#at;
+    this.#finish(payloadBytes);
+    this.#count++;
+    this.#checksum = mixChecksum(this.#checksum, this.#slab, start + 4, this.#at);
+  }
+
+  #finish(payloadBytes: number): void {
+    this.#view.setUint32(this.#at, payloadBytes + 1, true);
+    this.#at += headerBytes + payloadBytes;
+  }
+}
