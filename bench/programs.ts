@@ -32,8 +32,11 @@ export interface StopwatchResult {
   /** Microseconds from the return of write() to the bytes in the target, one per record seen. */
   readonly samples: readonly number[];
   readonly lost: number;
-  /** 99th percentile of how long the observer had not looked before it saw a record, in µs. */
-  readonly blindP99Us: number | undefined;
+  /**
+   * For each sample, how long before the sighting the observer had looked in vain, in µs: the bytes
+   * came at some moment of that span, so sample - blind is the least the latency can have been.
+   */
+  readonly blinds: readonly number[];
 }
 
 export interface Comparison {
@@ -97,12 +100,8 @@ export async function stopwatch(options: StopwatchOptions): Promise<StopwatchRes
     ],
     { timeoutMs: Math.min(limitMs, 3_600_000) },
   );
-  const result = JSON.parse(printed) as {
-    samples: number[];
-    lost: number;
-    blind: { p99: number } | null;
-  };
-  return { samples: result.samples, lost: result.lost, blindP99Us: result.blind?.p99 };
+  const { samples, blinds, lost } = JSON.parse(printed) as StopwatchResult;
+  return { samples, blinds, lost };
 }
 
 /** Waits until `target` equals `source` byte by byte, at most `timeoutMs`. */

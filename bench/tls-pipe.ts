@@ -4,8 +4,8 @@
  *
  * In: a number of bytes. Out: seconds from the first byte to the receiver's acknowledgement of the
  * last. Run as a program (`node tls-pipe.js receive BYTES|send PORT BYTES`) it is one of the ends.
- * Keyed by a pre-shared constant, so there is no certificate to make: what is measured is the record
- * cipher, AES-128-GCM, and the way through Node and the kernel.
+ * Keyed by a pre-shared constant, so there is no certificate to make: what is measured is the
+ * record cipher, AES-128-GCM, and the way through Node and the kernel.
  * Source: node:tls, RFC 8446 section 4.2.11.
  */
 import { connect, createServer } from "node:tls";

@@ -198,14 +198,18 @@ static void print_distribution(const char *name, int64_t *values, size_t count) 
 		(double)quantile_i64(values, count, 990) / 1e3, (double)values[count - 1] / 1e3);
 }
 
+static void print_samples(const char *name, const int64_t *values, size_t count) {
+	printf(",\"%s\":[", name);
+	for (size_t i = 0; i < count; i++) printf("%s%.2f", i == 0 ? "" : ",", (double)values[i] / 1e3);
+	printf("]");
+}
+
 static void print_results(struct results *results) {
 	printf("{\"n\":%zu,\"lost\":%llu,\"unit\":\"us\"", results->count,
 		(unsigned long long)results->lost);
 	if (options.print_samples) {
-		printf(",\"samples\":[");
-		for (size_t i = 0; i < results->count; i++)
-			printf("%s%.2f", i == 0 ? "" : ",", (double)results->returned[i] / 1e3);
-		printf("]");
+		print_samples("samples", results->returned, results->count);
+		print_samples("blinds", results->blind, results->count);
 	}
 	print_distribution("returned", results->returned, results->count);
 	print_distribution("called", results->called, results->count);

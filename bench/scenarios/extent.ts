@@ -38,7 +38,7 @@ interface Turn {
 
 /** Runs scenario 2; see the file's header. */
 export const extent: Scenario = async (settings) => {
-  const rounds = settings.rounds ?? (settings.quick ? 2 : 5);
+  const rounds = settings.rounds ?? (settings.quick ? 3 : 5);
   const subjects = [...fastSubjects, rsyncLoop];
   const field = await new Field(settings).admit(subjects);
   const turns: Turn[] = [];
@@ -64,7 +64,8 @@ export const extent: Scenario = async (settings) => {
     ],
     rows: subjects.flatMap((subject) => rowOf(subject, turns, rsyncWire)),
     notes: [
-      "Wire: TCP payload both ways per record, TLS included, IP and TCP headers not, heartbeats off.",
+      "Wire: TCP payload both ways per record, TLS included, without IP and TCP headers and the",
+      "idle traffic (heartbeats) of the same time.",
       "rsync's wire: bytes through lo of an own network namespace, headers included, one run.",
     ],
     skipped: field.skips,
@@ -148,8 +149,18 @@ function rowOf(subject: Subject, turns: readonly Turn[], rsyncWire: number | und
       `${own.reduce((sum, turn) => sum + turn.lost, 0)}`,
       showUs(pool(small)?.p50),
       showUs(pool(large)?.p50),
-      showRatio(ratioByRound(large.map(p50), large.map((turn) => inRound(small, turn.round)))),
-      showRatio(ratioByRound(large.map(p50), large.map((turn) => inRound(floorLarge, turn.round)))),
+      showRatio(
+        ratioByRound(
+          large.map(p50),
+          large.map((turn) => inRound(small, turn.round)),
+        ),
+      ),
+      showRatio(
+        ratioByRound(
+          large.map(p50),
+          large.map((turn) => inRound(floorLarge, turn.round)),
+        ),
+      ),
       showNumber(wire),
     ],
   ];
@@ -160,8 +171,8 @@ const namespaceScript = `
 set -e
 ip link set lo up
 root=$1; file=$2; shift 2
-printf 'address=127.0.0.1\\nport=7873\\nuse chroot=no\\nuid=0\\ngid=0\\n[b]\\npath=%s\\nread only=no\\n' \\
-  "$root/target" >"$root/scratch/d.conf"
+printf '%s\\n' address=127.0.0.1 port=7873 "use chroot=no" uid=0 gid=0 "[b]" "path=$root/target" \\
+  "read only=no" >"$root/scratch/d.conf"
 rsync --daemon --no-detach --config="$root/scratch/d.conf" & daemon=$!
 trap 'kill $daemon' EXIT
 for i in 1 2 3 4 5 6 7 8 9 10; do

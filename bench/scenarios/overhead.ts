@@ -74,11 +74,7 @@ async function measureTurn(settings: Settings, subject: Subject): Promise<Overhe
   });
 }
 
-function rowOf(
-  turns: readonly Turn[],
-  loop: (typeof loops)[number],
-  subject: string,
-): string[][] {
+function rowOf(turns: readonly Turn[], loop: (typeof loops)[number], subject: string): string[][] {
   const own = turns.filter((turn) => turn.subject === subject);
   if (own.length === 0) return [];
   const added = (kind: "wallNs" | "cpuNs") =>

@@ -1,10 +1,10 @@
 /**
  * What every scenario shares: its settings, its result, and how subjects take turns.
  *
- * Rounds are interleaved: in each round every subject runs once, and the order rotates from round to
- * round, so that slow drift of a shared machine falls on all alike. Each turn has a fresh pair of
- * folders and a fresh start of the product. A subject that cannot run, or fails, is skipped with
- * its reason from then on; it never fails the bench.
+ * Rounds are interleaved: in each round every subject runs once, and the order rotates from round
+ * to round, so that slow drift of a shared machine falls on all alike. Each turn has a fresh pair
+ * of folders and a fresh start of the product. A subject that cannot run, or fails, is skipped
+ * with its reason from then on; it never fails the bench.
  */
 import { ProcessError } from "../processes.ts";
 import type { RunningSubject, Subject } from "../subjects/index.ts";

@@ -51,7 +51,7 @@ const seeders: readonly Seeder[] = [
 
 /** Runs scenario 6; see the file's header. */
 export const seed: Scenario = async (settings) => {
-  const rounds = settings.rounds ?? (settings.quick ? 2 : 3);
+  const rounds = settings.rounds ?? 3;
   const files = settings.quick ? 5000 : 100_000;
   const field = await new Field(settings).admit(seeders.map(({ subject }) => subject));
   const turns: Turn[] = [];
@@ -113,10 +113,7 @@ function seedLocal(pair: Pair): Promise<Timing> {
   return seedTwice(pair, () => syncLocal(pair));
 }
 
-async function seedTwice(
-  pair: Pair,
-  sync: () => ReturnType<typeof syncLocal>,
-): Promise<Timing> {
+async function seedTwice(pair: Pair, sync: () => ReturnType<typeof syncLocal>): Promise<Timing> {
   const first = await sync();
   const { different } = await compareTrees(pair.source, pair.target, 0);
   await first.end();

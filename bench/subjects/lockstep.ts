@@ -120,13 +120,14 @@ function isLive(line: string): boolean {
 }
 
 async function lockstepUnavailable(): Promise<string | undefined> {
-  if (!existsSync(lockstepCommand())) return "./lockstep is not there";
+  if (!existsSync(lockstepCommand())) return `${lockstepCommand()} is not there`;
   try {
     await run(lockstepCommand(), ["--version"], { timeoutMs: 300_000 });
     return undefined;
   } catch (error) {
     if (!(error instanceof ProcessError)) throw error;
-    return `./lockstep --version failed (${error.message.split("\n")[0] ?? ""})`;
+    const [last] = error.message.trim().split("\n").slice(-1);
+    return `--version failed (${last ?? ""})`;
   }
 }
 
@@ -134,8 +135,9 @@ function lockstep(args: readonly string[], home: string): Promise<string> {
   return run(lockstepCommand(), args, { env: deviceEnvironment(home), timeoutMs: commandMs });
 }
 
+/** LOCKSTEP_BENCH_COMMAND names another one: an installed package, or an older build. */
 function lockstepCommand(): string {
-  return join(repositoryRoot, "lockstep");
+  return process.env["LOCKSTEP_BENCH_COMMAND"] ?? join(repositoryRoot, "lockstep");
 }
 
 async function deviceHome(pair: Pair, name: string): Promise<string> {

@@ -1,8 +1,8 @@
 /**
  * Unison, folder to folder, -batch. With unison-fsmonitor it watches; Debian does not package that
  * helper, and without it the fastest it offers is -repeat 1: look again one second after the last
- * run ended. -fastcheck no, because its quick check compares whole seconds and would miss the second
- * write of one second. Source: Unison's manual, "repeat", "fastcheck".
+ * run ended. -fastcheck no, because its quick check compares whole seconds and would miss the
+ * second write of one second. Source: Unison's manual, "repeat", "fastcheck".
  */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
