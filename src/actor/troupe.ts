@@ -29,6 +29,7 @@ export class Troupe implements CellHost {
   readonly #host: TroupeHost;
   #readyCount = 0;
   #deferred = false;
+  #nextIndex = 0;
 
   constructor(name: string, host: TroupeHost) {
     this.name = name;
@@ -86,16 +87,17 @@ export class Troupe implements CellHost {
     host.busy = true;
     const cells = this.cells;
     let budget = host.stepsPerTurnMax;
+    let index = this.#nextIndex;
     while (this.#readyCount > 0 && budget > 0 && host.isRunning) {
-      for (let index = 0; index < cells.length; index += 1) {
-        const cell = cells[index];
-        if (cell === undefined || !cell.party.ready) continue;
-        this.#readyCount -= 1;
-        cell.visit();
-        budget -= 1;
-        if (budget === 0 || !host.isRunning) break;
-      }
+      const cell = cells[index];
+      index = index + 1 < cells.length ? index + 1 : 0;
+      if (cell === undefined || !cell.party.ready) continue;
+      this.#readyCount -= 1;
+      cell.visit();
+      budget -= 1;
     }
+    // A sweep that the budget cut short goes on where it stopped, or those at its end would starve.
+    this.#nextIndex = this.#readyCount > 0 ? index : 0;
     host.busy = false;
     host.onTurnEnd();
   }
