@@ -195,7 +195,7 @@ export class Tree {
     for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
       while (this.firstName[at] !== 0) this.removeName(this.firstName[at]!);
       while (this.firstChild[at] !== 0) {
-        const name = this.firstChild[at]!;
+        const name: number = this.firstChild[at]!;
         const child = this.names.node[name]!;
         this.removeName(name);
         if (this.firstName[child] === 0) pending.push(child);

@@ -1,0 +1,473 @@
+/**
+ * `Applier`: carries out operations on the target, and on the tree that mirrors it.
+ *
+ * In: decoded operations, in order, from a peer that is authenticated but not believed: every node
+ * must exist, every name has been checked by the decoder. Out: system calls on descriptors that were
+ * opened below the root by openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS), with single-component
+ * names: no operation can reach outside the root.
+ *
+ * New regular files are unnamed (O_TMPFILE) until PLACE gives them their name, so that nobody on the
+ * target sees half a file and replacing one is atomic. In-place writes keep the inode.
+ *
+ * Errors: TARGET_FULL (nothing more is applied), TARGET_DIVERGED (the disk is not what the tree
+ * says: reconcile), PEER_MALFORMED (an operation that no correct source sends). What the filesystem
+ * or missing privilege refuses (owner, attribute) is a problem of one path, and the rest goes on.
+ */
+import { SyncError } from "../base/index.ts";
+import { DescriptorCache, Directories } from "../descriptors/index.ts";
+import type { ProblemLog } from "../model/index.ts";
+import { rootId, type Tree } from "../tree/index.ts";
+import {
+  Errno,
+  errnoName,
+  Fallocate,
+  type Files,
+  Mode,
+  Open,
+  Rename,
+} from "../world/index.ts";
+import type { Operations } from "../wire/index.ts";
+import { holdName } from "./hold-name.ts";
+import { applyAttributes } from "./apply-attributes.ts";
+import { removeTree } from "./remove-tree.ts";
+
+/** Descriptors of files being written that stay open between operations. */
+export const writableCountMax = 128;
+/** New files without a name yet. A correct source has one at a time. */
+export const stagedCountMax = 256;
+
+const noName: Uint8Array = new Uint8Array(0);
+
+/** A node that CREATE announced and PLACE has not named yet. */
+interface Staged {
+  /** Regular files only, else -1. */
+  fd: number;
+  /** The staging name, on a filesystem without unnamed files. */
+  named: boolean;
+  mode: number;
+  rdev: number;
+  symlinkTarget: Uint8Array;
+}
+
+export class Applier implements Operations {
+  readonly #files: Files;
+  readonly #rootFd: number;
+  readonly #tree: Tree;
+  readonly #problems: ProblemLog;
+  readonly #directories: Directories;
+  readonly #writable: DescriptorCache;
+  readonly #staged: Map<number, Staged> = new Map();
+  readonly #held: Set<number> = new Set();
+  #operationCount = 0;
+
+  constructor(files: Files, rootFd: number, tree: Tree, problems: ProblemLog) {
+    this.#files = files;
+    this.#rootFd = rootFd;
+    this.#tree = tree;
+    this.#problems = problems;
+    this.#directories = new Directories(files, rootFd, tree);
+    this.#writable = new DescriptorCache(files, writableCountMax, (node) => this.#openFile(node));
+  }
+
+  get operationCount(): number {
+    return this.#operationCount;
+  }
+
+  /** Closes what stays open between operations: a file held open for writing cannot be executed. */
+  closeIdle(): void {
+    this.#writable.clear();
+    this.#directories.clear();
+  }
+
+  /** Closes everything and removes what waits under a hold name. */
+  close(): void {
+    this.closeIdle();
+    for (const [node, staged] of this.#staged) {
+      if (staged.fd >= 0) this.#files.close(staged.fd);
+      if (staged.named) this.#files.unlink(this.#rootFd, holdName(node), 0);
+    }
+    this.#staged.clear();
+    for (const node of this.#held) {
+      removeTree(this.#files, this.#rootFd, this.#rootFd, holdName(node));
+    }
+    this.#held.clear();
+  }
+
+  create(node: number, mode: number, rdev: number, symlinkTarget: Uint8Array): void {
+    this.#operationCount++;
+    if (this.#tree.isLive(node) || node > this.#tree.endId || node === 0) {
+      malformed(`node ${node} cannot be created`);
+    }
+    if (this.#staged.size >= stagedCountMax) malformed("too many files without a name");
+    const staged: Staged = { fd: -1, named: false, mode, rdev, symlinkTarget: symlinkTarget.slice() };
+    if ((mode & Mode.typeMask) === Mode.regular) this.#stage(node, staged);
+    this.#tree.addNode(mode, node);
+    if (symlinkTarget.length > 0) this.#tree.symlinkTarget.set(node, staged.symlinkTarget);
+    this.#staged.set(node, staged);
+  }
+
+  #stage(node: number, staged: Staged): void {
+    const flags = Open.temporary | Open.readWrite;
+    let fd = this.#files.openBeneath(this.#rootFd, noName, flags, 0o600);
+    if (fd === -Errno.EOPNOTSUPP || fd === -Errno.EISDIR || fd === -Errno.ENOENT) {
+      staged.named = true;
+      const create = Open.create | Open.exclusive | Open.readWrite | Open.noFollow;
+      fd = this.#files.openBeneath(this.#rootFd, holdName(node), create, 0o600);
+    }
+    staged.fd = this.#check(fd, rootId, "create");
+  }
+
+  write(node: number, position: number, bytes: Uint8Array, start: number, end: number): void {
+    this.#operationCount++;
+    const fd = this.#writableFd(node);
+    const result = this.#files.pwrite(fd, bytes, start, end - start, position);
+    if (result < 0) this.#check(result, node, "write");
+    const tree = this.#tree;
+    const reached = position + end - start;
+    if (reached > tree.size[node]!) tree.size[node] = reached;
+  }
+
+  zero(node: number, position: number, length: number): void {
+    this.#operationCount++;
+    const fd = this.#writableFd(node);
+    // Beyond the end there is nothing to punch; a TRUNCATE that follows makes the hole.
+    const inside = Math.min(length, this.#tree.size[node]! - position);
+    if (inside <= 0) return;
+    const punch = Fallocate.punchHole | Fallocate.keepSize;
+    const result = this.#files.fallocate(fd, punch, position, inside);
+    if (result === -Errno.EOPNOTSUPP) this.#writeZeros(node, fd, position, inside);
+    else this.#check(result, node, "punch");
+  }
+
+  #writeZeros(node: number, fd: number, position: number, length: number): void {
+    const zeros = new Uint8Array(Math.min(length, 1048576));
+    for (let at = 0; at < length; at += zeros.length) {
+      const bytes = Math.min(zeros.length, length - at);
+      this.#check(this.#files.pwrite(fd, zeros, 0, bytes, position + at), node, "write");
+    }
+  }
+
+  truncate(node: number, size: number): void {
+    this.#operationCount++;
+    this.#check(this.#files.ftruncate(this.#writableFd(node), size), node, "truncate");
+    this.#tree.size[node] = size;
+  }
+
+  place(node: number, parent: number, name: Uint8Array): void {
+    this.#operationCount++;
+    const dirFd = this.#directoryFd(parent);
+    const staged = this.#staged.get(node);
+    if (staged !== undefined) {
+      this.#placeStaged(node, staged, dirFd, name);
+      this.#staged.delete(node);
+    } else {
+      if (!this.#held.has(node)) malformed(`node ${node} has a place already`);
+      const result = this.#files.rename(this.#rootFd, holdName(node), dirFd, name, 0);
+      this.#check(result, parent, "rename");
+      this.#held.delete(node);
+    }
+    this.#replaceName(parent, name, node);
+  }
+
+  #placeStaged(node: number, staged: Staged, dirFd: number, name: Uint8Array): void {
+    const files = this.#files;
+    if (staged.named) {
+      this.#check(files.rename(this.#rootFd, holdName(node), dirFd, name, 0), node, "rename");
+    } else {
+      let result = this.#make(node, staged, dirFd, name);
+      if (result === -Errno.EEXIST && (staged.mode & Mode.typeMask) !== Mode.directory) {
+        // Made under another name first, then renamed over the old one: that is atomic.
+        this.#check(this.#make(node, staged, this.#rootFd, holdName(node)), node, "create");
+        result = files.rename(this.#rootFd, holdName(node), dirFd, name, 0);
+        if (result < 0) files.unlink(this.#rootFd, holdName(node), 0);
+      }
+      this.#check(result, node, "create");
+    }
+    if (staged.fd >= 0) files.close(staged.fd);
+  }
+
+  #make(node: number, staged: Staged, dirFd: number, name: Uint8Array): number {
+    const files = this.#files;
+    switch (staged.mode & Mode.typeMask) {
+      case Mode.regular:
+        return files.link(staged.fd, noName, dirFd, name);
+      case Mode.directory:
+        return files.mkdir(dirFd, name, 0o700);
+      case Mode.symlink:
+        return files.symlink(dirFd, name, staged.symlinkTarget);
+      default: {
+        const result = files.mknod(dirFd, name, staged.mode, staged.rdev);
+        if (result !== -Errno.EPERM) return result;
+        // Without CAP_MKNOD an empty file keeps the name, and the user is told.
+        this.#problem(node, "mknod", result);
+        return files.mknod(dirFd, name, Mode.regular | 0o600, 0);
+      }
+    }
+  }
+
+  rename(
+    fromParent: number,
+    fromName: Uint8Array,
+    toParent: number,
+    toName: Uint8Array,
+    exchange: boolean,
+  ): void {
+    this.#operationCount++;
+    const tree = this.#tree;
+    const node = this.#existingChild(fromParent, fromName);
+    if (tree.isDirectory(node) && tree.isWithin(toParent, node)) malformed("a move into itself");
+    // Two names of one file: rename(2) would do nothing and leave both.
+    if (!exchange && tree.child(toParent, toName) === node) {
+      return this.unlink(fromParent, fromName);
+    }
+    const fromFd = this.#directoryFd(fromParent);
+    const toFd = this.#directoryFd(toParent);
+    const flags = exchange ? Rename.exchange : 0;
+    const other = exchange ? this.#existingChild(toParent, toName) : 0;
+    const result = this.#files.rename(fromFd, fromName, toFd, toName, flags);
+    this.#check(result, node, "rename");
+    tree.removeName(tree.names.find(fromParent, fromName));
+    if (exchange) {
+      tree.removeName(tree.names.find(toParent, toName));
+      tree.addName(fromParent, fromName, other);
+      tree.addName(toParent, toName, node);
+    } else {
+      this.#replaceName(toParent, toName, node);
+    }
+  }
+
+  link(node: number, parent: number, name: Uint8Array): void {
+    this.#operationCount++;
+    const tree = this.#tree;
+    this.#live(node);
+    const own = tree.firstName[node]!;
+    if (own === 0 || tree.isDirectory(node)) malformed("this node cannot be linked");
+    const ownName = tree.names.bytes(own).slice();
+    const ownFd = this.#directoryFd(tree.names.parent[own]!);
+    const dirFd = this.#directoryFd(parent);
+    let result = this.#files.link(ownFd, ownName, dirFd, name);
+    if (result === -Errno.EEXIST && tree.child(parent, name) !== node) {
+      const hold = holdName(node);
+      this.#check(this.#files.link(ownFd, ownName, this.#rootFd, hold), node, "link");
+      result = this.#files.rename(this.#rootFd, hold, dirFd, name, 0);
+    }
+    this.#check(result, node, "link");
+    this.#replaceName(parent, name, node);
+  }
+
+  unlink(parent: number, name: Uint8Array): void {
+    this.#operationCount++;
+    const node = this.#existingChild(parent, name);
+    const dirFd = this.#directoryFd(parent);
+    this.#check(removeTree(this.#files, this.#rootFd, dirFd, name), node, "unlink");
+    this.#tree.removeName(this.#tree.names.find(parent, name));
+    this.#dropIfNameless(node);
+  }
+
+  remove(node: number): void {
+    this.#operationCount++;
+    this.#live(node);
+    if (node === rootId) malformed("the root is not removed");
+    const tree = this.#tree;
+    const staged = this.#staged.get(node);
+    if (staged !== undefined) {
+      if (staged.fd >= 0) this.#files.close(staged.fd);
+      if (staged.named) this.#files.unlink(this.#rootFd, holdName(node), 0);
+      this.#staged.delete(node);
+    } else if (this.#held.delete(node)) {
+      const result = removeTree(this.#files, this.#rootFd, this.#rootFd, holdName(node));
+      this.#check(result, node, "remove");
+    } else {
+      for (let id = tree.firstName[node]!; id !== 0; id = tree.names.nextOfNode[id]!) {
+        const dirFd = this.#directoryFd(tree.names.parent[id]!);
+        const name = tree.names.bytes(id).slice();
+        const result = removeTree(this.#files, this.#rootFd, dirFd, name);
+        this.#check(result, node, "remove");
+      }
+    }
+    tree.removeNode(node, (gone) => this.#forget(gone));
+  }
+
+  detach(node: number): void {
+    this.#operationCount++;
+    this.#live(node);
+    const tree = this.#tree;
+    const id = tree.firstName[node]!;
+    if (node === rootId || id === 0 || tree.names.nextOfNode[id] !== 0) {
+      malformed(`node ${node} cannot be detached`);
+    }
+    const dirFd = this.#directoryFd(tree.names.parent[id]!);
+    const name = tree.names.bytes(id).slice();
+    const result = this.#files.rename(dirFd, name, this.#rootFd, holdName(node), 0);
+    this.#check(result, node, "rename");
+    this.#held.add(node);
+    tree.removeName(id);
+  }
+
+  meta(node: number, mode: number, uid: number, gid: number): void {
+    this.#operationCount++;
+    const tree = this.#tree;
+    this.#live(node);
+    const permissions = mode & Mode.permissionMask;
+    const staged = this.#staged.get(node);
+    const [fd, name] = staged ? this.#stagedAt(staged) : this.#at(node);
+    this.#tolerate(this.#files.chown(fd, name, uid, gid), node, "chown");
+    if ((tree.mode[node]! & Mode.typeMask) !== Mode.symlink) {
+      const result = staged
+        ? this.#files.chmod(fd, permissions)
+        : name.length > 0
+          ? this.#files.chmodAt(fd, name, permissions)
+          : this.#files.chmod(fd, permissions);
+      this.#tolerate(result, node, "chmod");
+    }
+    tree.mode[node] = (tree.mode[node]! & Mode.typeMask) | permissions;
+    tree.uid[node] = uid;
+    tree.gid[node] = gid;
+  }
+
+  times(node: number, mtimeSec: number, mtimeNsec: number): void {
+    this.#operationCount++;
+    const tree = this.#tree;
+    this.#live(node);
+    const staged = this.#staged.get(node);
+    const open = staged === undefined ? this.#writable.peek(node) : staged.fd;
+    let result: number;
+    if (open >= 0) {
+      result = this.#files.setTimes(open, noName, mtimeSec, mtimeNsec);
+    } else {
+      const [fd, name] = this.#at(node);
+      result = this.#files.setTimes(fd, name, mtimeSec, mtimeNsec);
+    }
+    if (result < 0) this.#tolerate(result, node, "utimensat");
+    tree.mtimeSec[node] = mtimeSec;
+    tree.mtimeNsec[node] = mtimeNsec;
+  }
+
+  attributes(node: number, attributes: Uint8Array): void {
+    this.#operationCount++;
+    this.#live(node);
+    const staged = this.#staged.get(node);
+    const [fd, name] = staged ? this.#stagedAt(staged) : this.#at(node);
+    applyAttributes(this.#files, fd, name, attributes, (operation, result) =>
+      this.#tolerate(result, node, operation),
+    );
+    if (attributes.length > 0) this.#tree.attributes.set(node, attributes.slice());
+    else this.#tree.attributes.delete(node);
+  }
+
+  /** The name now means `node`; what it meant before is gone unless it has other names. */
+  #replaceName(parent: number, name: Uint8Array, node: number): void {
+    const tree = this.#tree;
+    const id = tree.names.find(parent, name);
+    if (id !== 0) {
+      const former = tree.names.node[id]!;
+      if (former === node) return;
+      tree.removeName(id);
+      this.#dropIfNameless(former);
+    }
+    tree.addName(parent, name, node);
+  }
+
+  #dropIfNameless(node: number): void {
+    if (this.#tree.firstName[node] !== 0) return;
+    this.#tree.removeNode(node, (gone) => this.#forget(gone));
+  }
+
+  #forget(node: number): void {
+    this.#writable.forget(node);
+    this.#directories.forget(node);
+  }
+
+  #live(node: number): void {
+    if (!this.#tree.isLive(node)) malformed(`there is no node ${node}`);
+  }
+
+  #existingChild(parent: number, name: Uint8Array): number {
+    this.#live(parent);
+    const node = this.#tree.child(parent, name);
+    if (node === 0) malformed("there is no such name");
+    return node;
+  }
+
+  #directoryFd(node: number): number {
+    this.#live(node);
+    if (!this.#tree.isDirectory(node)) malformed(`node ${node} is no directory`);
+    return this.#check(this.#directories.get(node), node, "open");
+  }
+
+  /** The directory and name to reach a named node by; the root by itself. */
+  #at(node: number): [number, Uint8Array] {
+    if (node === rootId) return [this.#rootFd, noName];
+    const { names, firstName } = this.#tree;
+    const id = firstName[node]!;
+    if (id === 0) malformed(`node ${node} has no place`);
+    return [this.#directoryFd(names.parent[id]!), names.bytes(id)];
+  }
+
+  #stagedAt(staged: Staged): [number, Uint8Array] {
+    if (staged.fd < 0) malformed("only a regular file has metadata before it has a place");
+    return [staged.fd, noName];
+  }
+
+  #writableFd(node: number): number {
+    const staged = this.#staged.get(node);
+    if (staged !== undefined && staged.fd >= 0) return staged.fd;
+    this.#live(node);
+    const fd = this.#writable.get(node);
+    return fd >= 0 ? fd : this.#check(fd, node, "open");
+  }
+
+  #openFile(node: number): number {
+    if ((this.#tree.mode[node]! & Mode.typeMask) !== Mode.regular) {
+      malformed(`node ${node} is no regular file`);
+    }
+    const [dirFd, name] = this.#at(node);
+    const flags = Open.readWrite | Open.noFollow | Open.nonBlock;
+    const fd = this.#files.openBeneath(dirFd, name, flags, 0);
+    if (fd !== -Errno.EACCES) return fd;
+    // Our own file with a mode that forbids writing: as its owner we may lift that for a moment.
+    const mode = this.#tree.mode[node]! & Mode.permissionMask;
+    if (this.#files.chmodAt(dirFd, name, mode | 0o600) < 0) return fd;
+    const again = this.#files.openBeneath(dirFd, name, flags, 0);
+    this.#files.chmodAt(dirFd, name, mode);
+    return again;
+  }
+
+  /** The result of a call that must succeed; throws what its errno means. */
+  #check(result: number, node: number, operation: string): number {
+    if (result >= 0) return result;
+    const path = this.#tree.isLive(node) ? this.#tree.path(node) : "?";
+    const message = `${operation} ${path}: ${errnoName(result)}`;
+    if (result === -Errno.ENOSPC || result === -Errno.EDQUOT) {
+      throw new SyncError("TARGET_FULL", message);
+    }
+    if (result === -Errno.EROFS) throw new SyncError("ROOT_UNWRITABLE", message);
+    throw new SyncError("TARGET_DIVERGED", message);
+  }
+
+  /** The result of setting metadata: what is refused is a problem of that path alone. */
+  #tolerate(result: number, node: number, operation: string): void {
+    if (result >= 0) return;
+    const refused =
+      result === -Errno.EPERM ||
+      result === -Errno.EACCES ||
+      result === -Errno.EOPNOTSUPP ||
+      result === -Errno.EINVAL ||
+      result === -Errno.ERANGE;
+    if (!refused) this.#check(result, node, operation);
+    this.#problem(node, operation, result);
+  }
+
+  #problem(node: number, operation: string, result: number): void {
+    this.#problems.add({
+      side: "target",
+      path: this.#tree.path(node),
+      operation,
+      errno: errnoName(result),
+    });
+  }
+}
+
+function malformed(message: string): never {
+  throw new SyncError("PEER_MALFORMED", message);
+}

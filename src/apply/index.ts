@@ -1,0 +1,2 @@
+export { Applier } from "./applier.ts";
+export { TargetScan } from "./target-scan.ts";

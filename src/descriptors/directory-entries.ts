@@ -1,0 +1,36 @@
+/** Reads a directory's entries with their stat records through one native call a batch. */
+import { type Files, scanEntryFixedBytes, statSlots } from "../world/index.ts";
+
+/** Bytes of entries read at once. */
+const batchBytes = 262144;
+
+/** A reusable buffer for scans; not re-entrant. */
+export class DirectoryEntries {
+  readonly #files: Files;
+  readonly #bytes: Uint8Array = new Uint8Array(batchBytes);
+  readonly #slots: Float64Array = new Float64Array(this.#bytes.buffer);
+
+  constructor(files: Files) {
+    this.#files = files;
+  }
+
+  /**
+   * Calls `visit` for the entries of the next batch: `stat` a view of 16 slots and `name` a view of
+   * the bytes, both valid only during the call. Returns 0 at the end, else a positive count of bytes
+   * or a negative errno. The descriptor's own position says where the next batch starts.
+   */
+  next(dirFd: number, visit: (name: Uint8Array, stat: Float64Array) => void): number {
+    const used = this.#files.scanDirectory(dirFd, this.#bytes);
+    for (let at = 0; at < used;) {
+      const slot = at >>> 3;
+      const length = this.#bytes[at + statSlots * 8]! + this.#bytes[at + statSlots * 8 + 1]! * 256;
+      const start = at + scanEntryFixedBytes;
+      visit(
+        this.#bytes.subarray(start, start + length),
+        this.#slots.subarray(slot, slot + statSlots),
+      );
+      at += (scanEntryFixedBytes + length + 7) & ~7;
+    }
+    return used;
+  }
+}

@@ -1,0 +1,3 @@
+export { DescriptorCache } from "./descriptor-cache.ts";
+export { Directories, ESTALE } from "./directories.ts";
+export { DirectoryEntries } from "./directory-entries.ts";

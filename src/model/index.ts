@@ -1,0 +1,2 @@
+export { ProblemLog } from "./problem.ts";
+export type { Problem } from "./problem.ts";
