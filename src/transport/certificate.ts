@@ -54,11 +54,7 @@ export async function makeCertificate(privateKey: KeyObject): Promise<string> {
     subjectPublicKeyInfo: AsnConvert.parse(spki, x509.SubjectPublicKeyInfo),
     extensions: new x509.Extensions([
       extension(x509.id_ce_basicConstraints, true, new x509.BasicConstraints({ cA: false })),
-      extension(
-        x509.id_ce_keyUsage,
-        true,
-        new x509.KeyUsage(x509.KeyUsageFlags.digitalSignature),
-      ),
+      extension(x509.id_ce_keyUsage, true, new x509.KeyUsage(x509.KeyUsageFlags.digitalSignature)),
       extension(
         x509.id_ce_extKeyUsage,
         false,

@@ -99,7 +99,7 @@ class Dialling {
     };
     const socket = connect(settings);
     this.#socket = socket;
-    socket.on("error", (error) => this.#fail(this.#errorOf(error)));
+    socket.on("error", (error: Error) => this.#fail(this.#errorOf(error)));
     socket.once("close", () => {
       // With a link, the link judges the end itself.
       if (this.#link === undefined) this.#fail(this.#unreachable("closed"));

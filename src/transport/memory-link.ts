@@ -111,7 +111,10 @@ class MemoryLink implements Link {
       this.counters.bytesSent += bytes.length;
       other.#inbox.push(bytes);
       other.#inboxBytes += bytes.length;
-      assert(other.#inboxBytes <= this.#wire.limits.bufferedBytesMax, "sender ignores backpressure");
+      assert(
+        other.#inboxBytes <= this.#wire.limits.bufferedBytesMax,
+        "sender ignores backpressure",
+      );
       this.#callDepth += 1;
       try {
         this.#wire.run();

@@ -130,8 +130,7 @@ function putInPlace(
 ): void {
   const directory = dirname(path);
   const staged = join(directory, `.${basename(path)}.${randomBytes(6).toString("hex")}`);
-  const flags =
-    constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
   let exists = false;
   try {
     const fd = openSync(staged, flags, 0o600);

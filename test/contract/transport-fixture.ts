@@ -2,7 +2,7 @@
  * What the transport tests share: the real world with a log that is kept, joined links of every
  * kind, and a recorder of what a link's handlers saw.
  */
-import { SyncError } from "../../src/base/index.ts";
+import type { SyncError } from "../../src/base/index.ts";
 import { dial, listen, linkLimits, listenLimits } from "../../src/transport/index.ts";
 import { memoryLinkPair, temporaryIdentity } from "../../src/transport/index.ts";
 import type { Identity, Link, Listener, ListenOptions } from "../../src/transport/index.ts";
