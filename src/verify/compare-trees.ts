@@ -1,0 +1,559 @@
+/**
+ * An independent judge of a mirror: walks two trees and finds every difference. It shares no code
+ * with the engine, so a mistake there cannot hide itself here.
+ *
+ * In: descriptors of both roots. Out: each finding to the reporter, and a summary with the first
+ * ones and the counts by kind. `DifferenceKind` says what is compared; the roots themselves are.
+ *
+ * Live pairs: an entry that differs, or that was read, is looked at again afterwards; if inode or
+ * ctime moved, it is compared anew, up to `attemptsMax` times, and then reported as `changing`. A
+ * difference that is younger than `settleMs` is looked at again once it is that old, as the mirror
+ * may just be about to copy it; on a pair that has come to rest all such waits together take at
+ * most about `settleMs`. On kernels before 6.13, ctime moves in steps of a timer tick, and two
+ * changes within one step may look like none.
+ *
+ * Limits: memory for the names of one target directory (about 250 bytes each), for the pending
+ * directories of the path that is open, and for inodes with several names; descriptors: see
+ * DirectoryStack. Mount points below the roots are counted, and not compared nor entered; one is
+ * where the mount differs from the root's, or, for a directory, the device (btrfs subvolumes).
+ */
+import type { Clock, Files } from "../world/index.ts";
+import { Errno, errnoName, Mode, Open, Stat, statSlots } from "../world/index.ts";
+import { ContentComparer, mayHaveLostHoles } from "./content.ts";
+import { DifferenceKind, differenceKinds } from "./difference.ts";
+import type { Difference } from "./difference.ts";
+import { DirectoryReader, nameBytes } from "./directory-reader.ts";
+import { DirectoryStack } from "./directory-stack.ts";
+import type { Side, StackError } from "./directory-stack.ts";
+import { HardLinks } from "./hard-links.ts";
+import { compareStats, isGone, kindName, MetadataComparer, typeOf } from "./metadata.ts";
+import type { Finding, Look } from "./metadata.ts";
+
+const attemptsMax = 4;
+const settleWaitsMax = 64;
+const yieldUs = 5_000;
+const progressUs = 100_000;
+
+export interface CompareOptions {
+  readonly clock: Clock;
+  /** Read and compare the bytes of files whose sizes are equal. */
+  readonly content: boolean;
+  /** Kinds that are neither reported nor counted, such as `owner` where the user is not root. */
+  readonly ignore: ReadonlySet<DifferenceKind>;
+  /** A difference younger than this is looked at again when it is this old; 0 never waits. */
+  readonly settleMs: number;
+  /** Findings kept in the summary; all are counted and told to the reporter. */
+  readonly differenceCountMax: number;
+  /** Ends the comparison early, within some milliseconds. */
+  readonly signal?: AbortSignal;
+}
+
+export interface CompareProgress {
+  /** Names looked at, of both sides together. */
+  readonly entryCount: number;
+  /** Bytes of files compared, holes left out. */
+  readonly contentBytes: number;
+  readonly findingCount: number;
+}
+
+export interface CompareReporter {
+  /** Each finding, as it is made. */
+  difference?(difference: Difference): void;
+  /** At most ten times a second. */
+  progress?(progress: CompareProgress): void;
+}
+
+export interface CompareSummary extends CompareProgress {
+  /** Nothing differs, nothing was changing or unreadable, and the walk went to the end. */
+  readonly clean: boolean;
+  readonly cancelled: boolean;
+  /** Certain differences: all kinds but `changing` and `unreadable`. */
+  readonly differenceCount: number;
+  readonly counts: Readonly<Record<DifferenceKind, number>>;
+  /** The first findings. */
+  readonly differences: readonly Difference[];
+  /** Mount points below the roots, which were not compared. */
+  readonly mountPointCount: number;
+}
+
+/**
+ * Compares the trees below two directories.
+ * Ownership: the descriptors stay the caller's, whose reading position is not moved.
+ * Errors: none thrown; what cannot be read is a finding of kind `unreadable`.
+ * Cost: time as reading both trees; constant memory but for the limits above.
+ */
+export async function compareTrees(
+  files: Files,
+  sourceRootFd: number,
+  targetRootFd: number,
+  options: CompareOptions,
+  report: CompareReporter,
+): Promise<CompareSummary> {
+  const comparison = new Comparison(files, options, report);
+  return await comparison.run(sourceRootFd, targetRootFd);
+}
+
+/** What an entry is on a side: its stat record, absent, or the errno of the look. */
+type Seen = Float64Array | "absent" | number;
+
+interface Entry {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  readonly sourceDirectory: number;
+  readonly targetDirectory: number;
+}
+
+interface Examined {
+  readonly findings: readonly Finding[];
+  /** The entry was another one at the end than at the start. */
+  readonly moved: boolean;
+}
+
+class Comparison {
+  readonly #files: Files;
+  readonly #options: CompareOptions;
+  readonly #report: CompareReporter;
+  readonly #stack: DirectoryStack;
+  readonly #content: ContentComparer;
+  readonly #metadata: MetadataComparer;
+  readonly #hardLinks = new HardLinks();
+  readonly #sourceReader: DirectoryReader;
+  readonly #targetReader: DirectoryReader;
+  readonly #sourceRoot = new Float64Array(statSlots);
+  readonly #targetRoot = new Float64Array(statSlots);
+  readonly #counts: Record<DifferenceKind, number>;
+  readonly #differences: Difference[] = [];
+  readonly #pause = (bytes: number): Promise<boolean> => this.#yieldWhenDue(bytes);
+  #entryCount = 0;
+  #contentBytes = 0;
+  #findingCount = 0;
+  #mountPointCount = 0;
+  #settleWaitCount = 0;
+  #cancelled = false;
+  #yieldedUs = 0;
+  #progressUs = 0;
+
+  constructor(files: Files, options: CompareOptions, report: CompareReporter) {
+    this.#files = files;
+    this.#options = options;
+    this.#report = report;
+    this.#stack = new DirectoryStack(files);
+    this.#content = new ContentComparer(files);
+    this.#metadata = new MetadataComparer(files);
+    this.#sourceReader = new DirectoryReader(files);
+    this.#targetReader = new DirectoryReader(files);
+    this.#counts = Object.fromEntries(differenceKinds.map((kind) => [kind, 0])) as Record<
+      DifferenceKind,
+      number
+    >;
+  }
+
+  async run(sourceRootFd: number, targetRootFd: number): Promise<CompareSummary> {
+    try {
+      const error = this.#stack.enterRoots(sourceRootFd, targetRootFd);
+      if (error === undefined) await this.#walk();
+      else this.#addStackError("", error);
+    } finally {
+      this.#stack.closeAll();
+    }
+    const counts = this.#counts;
+    const uncertainCount = counts.changing + counts.unreadable;
+    return {
+      ...this.#progressNow(),
+      clean: this.#findingCount === 0 && !this.#cancelled,
+      cancelled: this.#cancelled,
+      differenceCount: this.#findingCount - uncertainCount,
+      counts,
+      differences: this.#differences,
+      mountPointCount: this.#mountPointCount,
+    };
+  }
+
+  async #walk(): Promise<void> {
+    await this.#yieldWhenDue(0);
+    const roots = this.#stack.top;
+    if (roots === undefined) return;
+    this.#files.statAt(roots.source, noName, this.#sourceRoot);
+    this.#files.statAt(roots.target, noName, this.#targetRoot);
+    // Copies: the roots' device and mount are needed to the end.
+    await this.#compareEntry("", this.#sourceRoot.slice(), this.#targetRoot.slice());
+    await this.#compareNames();
+    while (!this.#cancelled) {
+      const frame = this.#stack.top;
+      if (frame === undefined) return;
+      const name = frame.pending.pop();
+      if (name === undefined) {
+        const error = this.#stack.leave();
+        if (error !== undefined) this.#abandonTop(error);
+        continue;
+      }
+      const error = this.#stack.enter(name);
+      if (error === undefined) await this.#compareNames();
+      else this.#addStackError(name, error);
+    }
+  }
+
+  /** The directory on top is no longer where it was: what is pending in it cannot be compared. */
+  #abandonTop(error: StackError): void {
+    const frame = this.#stack.top;
+    if (frame === undefined || frame.pending.length === 0) return;
+    frame.pending.length = 0;
+    this.#addStackError("", error);
+  }
+
+  /** Compares all entries of the directory on top; directories in it become pending. */
+  async #compareNames(): Promise<void> {
+    const frame = this.#stack.top;
+    if (frame === undefined) return;
+    const targets = await this.#listTarget(frame.target);
+    if (targets === undefined) return;
+    const reader = this.#sourceReader;
+    reader.start(frame.source);
+    while (!this.#cancelled && reader.next()) {
+      const { name, stat } = reader;
+      await this.#compareEntry(name, stat, targets.take(name) ?? "absent");
+    }
+    if (reader.errno < 0) {
+      this.#addStackError("", { side: "source", errno: reader.errno });
+      return;
+    }
+    for (const name of targets.names()) {
+      if (this.#cancelled) return;
+      await this.#compareEntry(name, "absent", targets.take(name) ?? "absent");
+    }
+    // Taken from the end: the walk goes down in the order of names, on any filesystem.
+    frame.pending.sort().reverse();
+  }
+
+  async #listTarget(fd: number): Promise<Listing | undefined> {
+    const listing = new Listing();
+    const reader = this.#targetReader;
+    reader.start(fd);
+    while (reader.next()) {
+      listing.add(reader.name, reader.stat);
+      if (await this.#yieldWhenDue(0)) return undefined;
+    }
+    if (reader.errno === 0) return listing;
+    this.#addStackError("", { side: "target", errno: reader.errno });
+    return undefined;
+  }
+
+  /** Compares one name, again while it moves. The first look comes from the scan of the names. */
+  async #compareEntry(name: string, source: Seen, target: Seen): Promise<void> {
+    const frame = this.#stack.top;
+    if (frame === undefined || (await this.#yieldWhenDue(0))) return;
+    this.#entryCount += 1;
+    const entry: Entry = {
+      name,
+      bytes: nameBytes(name),
+      sourceDirectory: frame.source,
+      targetDirectory: frame.target,
+    };
+    let [s, t] = [source, target];
+    let settled = this.#options.settleMs === 0;
+    for (let attempt = 1; attempt <= attemptsMax; attempt++) {
+      const examined = await this.#examine(entry, s, t);
+      if (this.#cancelled) return;
+      if (examined.findings.length === 0 && !examined.moved) {
+        this.#accept(name, s, t);
+        return;
+      }
+      const [before, beforeTarget] = [s, t];
+      [s, t] = [this.#look(frame.source, entry.bytes), this.#look(frame.target, entry.bytes)];
+      const stable = !examined.moved && isSame(before, s) && isSame(beforeTarget, t);
+      if (!stable) continue;
+      if (!settled && (await this.#settle(entry, s, t))) {
+        settled = true;
+        attempt -= 1;
+        [s, t] = [this.#look(frame.source, entry.bytes), this.#look(frame.target, entry.bytes)];
+        continue;
+      }
+      for (const finding of examined.findings) this.#add(name, finding);
+      this.#accept(name, s, t);
+      return;
+    }
+    this.#add(name, { kind: DifferenceKind.changing, detail: `in ${attemptsMax} attempts` });
+    this.#accept(name, s, t);
+  }
+
+  /** Waits until the newest change of the entry is old enough; false when it is already. */
+  async #settle(entry: Entry, source: Seen, target: Seen): Promise<boolean> {
+    const { clock, settleMs } = this.#options;
+    if (this.#settleWaitCount >= settleWaitsMax) return false;
+    const changedMs = Math.max(
+      ctimeMs(source),
+      ctimeMs(target),
+      ctimeMs(this.#look(entry.sourceDirectory, noName)),
+      ctimeMs(this.#look(entry.targetDirectory, noName)),
+    );
+    const ageMs = clock.wallMs() - changedMs;
+    // An age below zero is a clock that jumped, and waiting for it could take for ever.
+    if (ageMs < -settleMs || ageMs >= settleMs) return false;
+    this.#settleWaitCount += 1;
+    await this.#sleep(settleMs - Math.max(ageMs, 0));
+    return !this.#cancelled;
+  }
+
+  /** After the last attempt: enter directories that both sides have, remember linked inodes. */
+  #accept(name: string, source: Seen, target: Seen): void {
+    if (this.#isMountPoint(source, target)) {
+      this.#mountPointCount += 1;
+      return;
+    }
+    if (!isStat(source) || !isStat(target) || typeOf(source) !== typeOf(target)) return;
+    if (typeOf(source) === Mode.directory) {
+      if (name !== "") this.#stack.top?.pending.push(name);
+    } else if (!this.#hardLinks.conflicts(source, target)) {
+      this.#hardLinks.record(source, target);
+    }
+  }
+
+  #look(directory: number, name: Uint8Array): Seen {
+    const stat = new Float64Array(statSlots);
+    const result = this.#files.statAt(directory, name, stat);
+    if (isGone(result)) return "absent";
+    return result < 0 ? result : stat;
+  }
+
+  #isMountPoint(source: Seen, target: Seen): boolean {
+    return isForeign(source, this.#sourceRoot) || isForeign(target, this.#targetRoot);
+  }
+
+  async #examine(entry: Entry, source: Seen, target: Seen): Promise<Examined> {
+    const findings: Finding[] = [];
+    const moved = await this.#examineInto(entry, source, target, findings);
+    const { ignore } = this.#options;
+    return { moved, findings: findings.filter((finding) => !ignore.has(finding.kind)) };
+  }
+
+  /** True when the entry moved meanwhile, so that the findings are worth nothing. */
+  async #examineInto(entry: Entry, source: Seen, target: Seen, out: Finding[]): Promise<boolean> {
+    if (this.#isMountPoint(source, target)) return false;
+    for (const [side, seen] of [
+      ["source", source],
+      ["target", target],
+    ] as const) {
+      if (typeof seen === "number") out.push(unreadable(side, seen));
+    }
+    if (out.length > 0 || (source === "absent" && target === "absent")) return false;
+    if (!isStat(source)) {
+      out.push({ kind: DifferenceKind.extra, detail: isStat(target) ? kindName(target) : "" });
+      return false;
+    }
+    if (!isStat(target)) {
+      out.push({ kind: DifferenceKind.missing, detail: kindName(source) });
+      return false;
+    }
+    if (typeOf(source) !== typeOf(target)) {
+      const detail = `source ${kindName(source)}, target ${kindName(target)}`;
+      out.push({ kind: DifferenceKind.kind, detail });
+      return false;
+    }
+    return await this.#examineBoth(entry, source, target, out);
+  }
+
+  async #examineBoth(
+    entry: Entry,
+    source: Float64Array,
+    target: Float64Array,
+    out: Finding[],
+  ): Promise<boolean> {
+    const type = typeOf(source);
+    const s: Look = { directory: entry.sourceDirectory, stat: source };
+    const t: Look = { directory: entry.targetDirectory, stat: target };
+    compareStats(source, target, out);
+    if (type !== Mode.directory && this.#hardLinks.conflicts(source, target)) {
+      out.push({ kind: DifferenceKind.hardLink, detail: linksDetail(source, target) });
+    }
+    if (type === Mode.symlink && this.#metadata.compareLinks(s, t, entry.bytes, out)) return true;
+    if (this.#metadata.compareAttributes(s, t, entry.bytes, out)) return true;
+    if (type !== Mode.regular || source[Stat.size] !== target[Stat.size]) return false;
+    const read = this.#options.content && source[Stat.size] !== 0;
+    if (!read && !mayHaveLostHoles(source, target)) return false;
+    return await this.#examineFile(entry, s, t, out);
+  }
+
+  async #examineFile(entry: Entry, s: Look, t: Look, out: Finding[]): Promise<boolean> {
+    // Without waiting, should a pipe have taken the name.
+    const flags = Open.read | Open.noFollow | Open.nonBlock;
+    const sourceFd = this.#files.openBeneath(s.directory, entry.bytes, flags, 0);
+    if (sourceFd < 0) return openFailed("source", sourceFd, out);
+    try {
+      const targetFd = this.#files.openBeneath(t.directory, entry.bytes, flags, 0);
+      if (targetFd < 0) return openFailed("target", targetFd, out);
+      try {
+        const same = (): boolean => this.#isStill(sourceFd, s) && this.#isStill(targetFd, t);
+        if (!same()) return true;
+        if (this.#options.content) await this.#compareBytes(sourceFd, targetFd, s, out);
+        const { stat } = s;
+        if (await this.#content.lostHoles(stat, t.stat, sourceFd, this.#pause)) {
+          const detail = `source ${blocksText(s.stat)} allocated, target ${blocksText(t.stat)}`;
+          out.push({ kind: DifferenceKind.holes, detail });
+        }
+        return !same();
+      } finally {
+        this.#files.close(targetFd);
+      }
+    } finally {
+      this.#files.close(sourceFd);
+    }
+  }
+
+  async #compareBytes(sourceFd: number, targetFd: number, s: Look, out: Finding[]): Promise<void> {
+    const size = s.stat[Stat.size] ?? 0;
+    const result = await this.#content.compare(sourceFd, targetFd, size, this.#pause);
+    if (result.outcome === "different") {
+      const detail = `first difference at byte ${result.position}`;
+      out.push({ kind: DifferenceKind.content, detail });
+    } else if (result.outcome === "failed") {
+      out.push(unreadable(result.side, result.errno));
+    }
+  }
+
+  #isStill(fd: number, look: Look): boolean {
+    const now = new Float64Array(statSlots);
+    return this.#files.fstat(fd, now) >= 0 && isSame(look.stat, now);
+  }
+
+  #addStackError(name: string, error: StackError): void {
+    const { errno, side } = error;
+    // Gone, replaced or mounted upon since it was seen.
+    const moved = [Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP, Errno.EXDEV].some(
+      (value) => -errno === value,
+    );
+    const detail = `${side}: ${errnoName(errno)}`;
+    const kind = moved ? DifferenceKind.changing : DifferenceKind.unreadable;
+    this.#add(name, { kind, detail });
+  }
+
+  #add(name: string, finding: Finding): void {
+    const { ignore, differenceCountMax } = this.#options;
+    if (ignore.has(finding.kind)) return;
+    this.#findingCount += 1;
+    this.#counts[finding.kind] += 1;
+    const keep = this.#differences.length < differenceCountMax;
+    if (!keep && this.#report.difference === undefined) return;
+    const difference = { ...finding, path: this.#stack.pathOf(name) };
+    if (keep) this.#differences.push(difference);
+    this.#report.difference?.(difference);
+  }
+
+  #progressNow(): CompareProgress {
+    return {
+      entryCount: this.#entryCount,
+      contentBytes: this.#contentBytes,
+      findingCount: this.#findingCount,
+    };
+  }
+
+  /** Lets the event loop run every few milliseconds. True when the comparison is cancelled. */
+  async #yieldWhenDue(comparedBytes: number): Promise<boolean> {
+    this.#contentBytes += comparedBytes;
+    const { clock, signal } = this.#options;
+    const nowUs = clock.monotonicUs();
+    if (nowUs - this.#yieldedUs < yieldUs) return this.#cancelled;
+    if (nowUs - this.#progressUs >= progressUs) {
+      this.#progressUs = nowUs;
+      this.#report.progress?.(this.#progressNow());
+    }
+    await new Promise<void>((resolve) => clock.defer(resolve));
+    this.#yieldedUs = clock.monotonicUs();
+    this.#cancelled ||= signal?.aborted === true;
+    return this.#cancelled;
+  }
+
+  /**
+   * Waits, turn by turn: a timer alone does not keep the process alive (see Clock.after), and an
+   * end in the middle of a comparison would look like its result.
+   */
+  async #sleep(delayMs: number): Promise<void> {
+    const { clock, signal } = this.#options;
+    let due = false;
+    const timer = clock.after(delayMs, () => (due = true));
+    while (!due && signal?.aborted !== true) {
+      await new Promise<void>((resolve) => clock.defer(resolve));
+    }
+    timer.cancel();
+    this.#cancelled ||= signal?.aborted === true;
+  }
+}
+
+const noName = new Uint8Array(0);
+
+/** Name to stat record, for the directory of any size, without an object for each record. */
+class Listing {
+  readonly #indexOf = new Map<string, number>();
+  #stats = new Float64Array(64 * statSlots);
+  #count = 0;
+
+  add(name: string, stat: Float64Array): void {
+    if ((this.#count + 1) * statSlots > this.#stats.length) {
+      const larger = new Float64Array(2 * this.#stats.length);
+      larger.set(this.#stats);
+      this.#stats = larger;
+    }
+    this.#stats.set(stat, this.#count * statSlots);
+    this.#indexOf.set(name, this.#count);
+    this.#count += 1;
+  }
+
+  /** The record of `name`, which is then no longer in the listing. */
+  take(name: string): Float64Array | undefined {
+    const index = this.#indexOf.get(name);
+    if (index === undefined) return undefined;
+    this.#indexOf.delete(name);
+    return this.#stats.subarray(index * statSlots, (index + 1) * statSlots);
+  }
+
+  /** Names that were not taken; taking them meanwhile is allowed. */
+  names(): IterableIterator<string> {
+    return this.#indexOf.keys();
+  }
+}
+
+function isStat(seen: Seen): seen is Float64Array {
+  return typeof seen === "object";
+}
+
+/** Whether two looks saw the same inode without a change between them. */
+function isSame(before: Seen, after: Seen): boolean {
+  if (!isStat(before) || !isStat(after)) return before === after;
+  return [Stat.ino, Stat.dev, Stat.ctimeSec, Stat.ctimeNsec, Stat.size].every(
+    (slot) => before[slot] === after[slot],
+  );
+}
+
+function ctimeMs(seen: Seen): number {
+  if (!isStat(seen)) return 0;
+  return (seen[Stat.ctimeSec] ?? 0) * 1000 + (seen[Stat.ctimeNsec] ?? 0) / 1e6;
+}
+
+function isForeign(seen: Seen, root: Float64Array): boolean {
+  if (!isStat(seen)) return false;
+  if (seen[Stat.mount] !== root[Stat.mount]) return true;
+  return typeOf(seen) === Mode.directory && seen[Stat.dev] !== root[Stat.dev];
+}
+
+function unreadable(side: Side, errno: number): Finding {
+  return { kind: DifferenceKind.unreadable, detail: `${side}: ${errnoName(errno)}` };
+}
+
+/** True when the failure says that the entry moved; else it becomes a finding. */
+function openFailed(side: Side, errno: number, out: Finding[]): boolean {
+  if (isGone(errno) || errno === -Errno.ELOOP || errno === -Errno.EXDEV) return true;
+  out.push(unreadable(side, errno));
+  return false;
+}
+
+function linksDetail(source: Float64Array, target: Float64Array): string {
+  return `source shares its inode with ${namesText(source)}, target with ${namesText(target)}`;
+}
+
+function namesText(stat: Float64Array): string {
+  const others = (stat[Stat.nlink] ?? 1) - 1;
+  return others === 1 ? "1 other name" : `${others} other names`;
+}
+
+function blocksText(stat: Float64Array): string {
+  return `${(stat[Stat.blocks] ?? 0) * 512} bytes`;
+}

@@ -1,0 +1,10 @@
+/** The independent judge of whether two trees are equal. */
+export { compareTrees } from "./compare-trees.ts";
+export type {
+  CompareOptions,
+  CompareProgress,
+  CompareReporter,
+  CompareSummary,
+} from "./compare-trees.ts";
+export { DifferenceKind, escapeBytes, formatDifference } from "./difference.ts";
+export type { Difference } from "./difference.ts";
