@@ -5,7 +5,8 @@
  * - step() is synchronous and works in batches: all that is available, as far as there is room.
  * - It is called when an input has messages and every output has room, or when it was woken
  *   (wake, timer, restart, a closed input, the request to shut down), so it checks available().
- *   A woken step may find no room: check vacant(); the graph calls again when there is room.
+ *   A woken step may find no room: check vacant(), hasRoom() or fits(); one that was told of no
+ *   room is called again when there is some.
  * - Peek, work, send, commit, in this order. commit() settles what was sent before it. When step()
  *   throws, sends that are not settled are withdrawn and messages not committed are seen again.
  */

@@ -16,7 +16,10 @@ type Action =
   | { readonly kind: "settle" | "withdraw" | "producerDies" | "consumerDies" };
 
 const action: fc.Arbitrary<Action> = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ kind: fc.constant("send" as const), frameBytes: fc.nat(13) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({ kind: fc.constant("send" as const), frameBytes: fc.nat(13) }),
+  },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant("commit" as const), count: fc.nat(4) }) },
   {
     weight: 4,

@@ -166,14 +166,26 @@ export class ByteTx implements Tx<Uint8Array> {
     const count = this.#vacantNow();
     if (count > 0) return count;
     // Say that a bell is wanted, then look again: the consumer may have committed in between.
-    Atomics.store(this.#view.control, PRODUCER_WAITS, 1);
+    this.armRoom();
     return this.#vacantNow();
+  }
+
+  hasRoom(count: number): boolean {
+    if (this.#vacantNow() >= count) return true;
+    this.armRoom();
+    return this.#vacantNow() >= count;
   }
 
   fits(frame: Uint8Array): boolean {
     if (this.#place(frame.length) >= 0) return true;
-    Atomics.store(this.#view.control, PRODUCER_WAITS, 1);
+    this.armRoom();
     return this.#place(frame.length) >= 0;
+  }
+
+  armRoom(): boolean {
+    // The consumer's thread may commit at any moment, so the mark is set before the flag.
+    this.joint.producer.blocked = true;
+    return Atomics.exchange(this.#view.control, PRODUCER_WAITS, 1) === 0;
   }
 
   send(frame: Uint8Array): void {
@@ -397,6 +409,10 @@ export class ByteChannel implements Joint {
 
   withdraw(): void {
     this.#tx?.withdraw();
+  }
+
+  armRoom(): boolean {
+    return this.tx.armRoom();
   }
 
   counters(): ChannelCounters {

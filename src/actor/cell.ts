@@ -111,10 +111,7 @@ export class Cell implements Supervised {
     const party = this.party;
     party.ready = false;
     if (!party.woken) {
-      if (this.#waitsForRoom && !this.#hasRoom()) {
-        party.blocked = true;
-        return false;
-      }
+      if (this.#waitsForRoom && !this.#hasRoom()) return false;
       if (!party.wantsRoom && !this.#hasInput()) return false;
     }
     this.#step();
@@ -124,10 +121,7 @@ export class Cell implements Supervised {
   /** One step on behalf of another actor. True when it ran without a crash. */
   pullOnce(by: Cell): boolean {
     if (this.#stepping || !this.host.isRunning) return false;
-    if (!this.#hasRoom()) {
-      this.party.blocked = true;
-      return false;
-    }
+    if (!this.#hasRoom()) return false;
     // What the puller sent to this actor is about to be used, so it can no longer be withdrawn.
     for (const rx of this.options.receives) {
       if (rx.joint.producer === by.party) rx.joint.settle();
@@ -198,16 +192,22 @@ export class Cell implements Supervised {
 
   #afterStep(wasWoken: boolean): void {
     const party = this.party;
-    if (!this.#hasRoom()) {
-      party.blocked = true;
-      // A woken actor may have more to bring in than it had room for, and only it knows.
-      if (wasWoken) party.wantsRoom = true;
+    const hasRoom = this.#hasRoom();
+    // A woken actor may have more to bring in than it had room for, and only it knows. It counts
+    // what the step saw: another thread may have made room since.
+    if (party.blocked && wasWoken) party.wantsRoom = true;
+    if (!hasRoom) {
       // One that runs without room goes on with its input.
       if (!this.#waitsForRoom && party.moved && this.#hasInput()) party.mark();
     } else if (this.#hasInput()) {
       if (party.moved) party.mark();
-      else party.blocked = true;
+      else this.#armRoom();
     }
+  }
+
+  /** It may wait for more room than there is: the next commit of an output is worth a look. */
+  #armRoom(): void {
+    for (const output of this.party.outputs) if (output.armRoom()) this.party.mark();
   }
 
   #crashed(cause: unknown): void {

@@ -28,50 +28,57 @@ interface Message {
 test("any sequence of sends, commits and withdrawals equals an array with bounds", () => {
   const capacity = fc.integer({ min: 1, max: 9 });
   fc.assert(
-    fc.property(capacity, fc.boolean(), fc.array(action, { maxLength: 200 }), (most, weighs, list) => {
-      const options = { name: "model", capacity: most, sampleEvery: 2 };
-      const weights = { weigh: (message: Message) => message.weight, weightMax };
-      const channel = new Channel<Message>(weighs ? { ...options, ...weights } : options, clock);
-      const model: Message[] = [];
-      let settledCount = 0;
-      let sentCount = 0;
-      let highWater = 0;
-      const weight = (): number => model.reduce((sum, message) => sum + message.weight, 0);
-      for (const [id, step] of list.entries()) {
-        if (step.kind === "send") {
-          const message = { id, weight: step.weight };
-          const byWeight = !weighs || model.length === 0 || weight() + step.weight <= weightMax;
-          const fits = model.length < most && byWeight;
-          assert.equal(channel.fits(message), fits);
-          assert.equal(channel.trySend(message), fits);
-          if (fits) model.push(message);
-          if (fits) sentCount += 1;
-        } else if (step.kind === "commit") {
-          const count = Math.min(step.count, model.length);
-          channel.commit(count);
-          model.splice(0, count);
-          settledCount = Math.max(0, settledCount - count);
-        } else if (step.kind === "settle") {
-          channel.settle();
-          settledCount = model.length;
-        } else {
-          channel.withdraw();
-          sentCount -= model.length - settledCount;
-          model.length = settledCount;
+    fc.property(
+      capacity,
+      fc.boolean(),
+      fc.array(action, { maxLength: 200 }),
+      (most, weighs, list) => {
+        const options = { name: "model", capacity: most, sampleEvery: 2 };
+        const weights = { weigh: (message: Message) => message.weight, weightMax };
+        const channel = new Channel<Message>(weighs ? { ...options, ...weights } : options, clock);
+        const model: Message[] = [];
+        let settledCount = 0;
+        let sentCount = 0;
+        let highWater = 0;
+        const weight = (): number => model.reduce((sum, message) => sum + message.weight, 0);
+        for (const [id, step] of list.entries()) {
+          if (step.kind === "send") {
+            const message = { id, weight: step.weight };
+            const byWeight = !weighs || model.length === 0 || weight() + step.weight <= weightMax;
+            const fits = model.length < most && byWeight;
+            assert.equal(channel.fits(message), fits);
+            assert.equal(channel.trySend(message), fits);
+            if (fits) model.push(message);
+            if (fits) sentCount += 1;
+          } else if (step.kind === "commit") {
+            const count = Math.min(step.count, model.length);
+            channel.commit(count);
+            model.splice(0, count);
+            settledCount = Math.max(0, settledCount - count);
+          } else if (step.kind === "settle") {
+            channel.settle();
+            settledCount = model.length;
+          } else {
+            channel.withdraw();
+            sentCount -= model.length - settledCount;
+            model.length = settledCount;
+          }
+          highWater = Math.max(highWater, model.length);
+          const seen = Array.from({ length: channel.available() }, (_, index) =>
+            channel.peek(index),
+          );
+          assert.deepEqual(seen, model);
+          const full = weighs && model.length > 0 && weight() >= weightMax;
+          assert.equal(channel.vacant(), full ? 0 : most - model.length);
+          const counters = channel.counters();
+          assert.equal(counters.fill, model.length);
+          assert.equal(counters.weight, weighs ? weight() : 0);
+          assert.equal(counters.fillHighWater, highWater);
+          assert.equal(counters.sentCount, sentCount);
+          assert.equal(counters.sentCount - counters.committedCount, model.length);
         }
-        highWater = Math.max(highWater, model.length);
-        const seen = Array.from({ length: channel.available() }, (_, index) => channel.peek(index));
-        assert.deepEqual(seen, model);
-        const full = weighs && model.length > 0 && weight() >= weightMax;
-        assert.equal(channel.vacant(), full ? 0 : most - model.length);
-        const counters = channel.counters();
-        assert.equal(counters.fill, model.length);
-        assert.equal(counters.weight, weighs ? weight() : 0);
-        assert.equal(counters.fillHighWater, highWater);
-        assert.equal(counters.sentCount, sentCount);
-        assert.equal(counters.sentCount - counters.committedCount, model.length);
-      }
-    }),
+      },
+    ),
   );
 });
 

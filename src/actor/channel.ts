@@ -94,14 +94,26 @@ export class Channel<T> implements Tx<T>, Rx<T>, Joint {
   }
 
   vacant(): number {
-    if (this.#weigh !== undefined && this.#weight >= this.#weightMax && this.#fill > 0) return 0;
-    return this.capacity - this.#fill;
+    const isHeavy = this.#weigh !== undefined && this.#weight >= this.#weightMax;
+    const count = isHeavy && this.#fill > 0 ? 0 : this.capacity - this.#fill;
+    // Whoever saw that there is no room gets a look when there is.
+    if (count === 0) this.producer.blocked = true;
+    return count;
+  }
+
+  hasRoom(count: number): boolean {
+    if (this.vacant() >= count) return true;
+    this.producer.blocked = true;
+    return false;
   }
 
   fits(message: T): boolean {
-    if (this.#fill >= this.capacity) return false;
-    if (this.#weigh === undefined || this.#fill === 0) return true;
-    return this.#weight + this.#weigh(message) <= this.#weightMax;
+    if (this.#fill < this.capacity) {
+      if (this.#weigh === undefined || this.#fill === 0) return true;
+      if (this.#weight + this.#weigh(message) <= this.#weightMax) return true;
+    }
+    this.producer.blocked = true;
+    return false;
   }
 
   send(message: T): void {
@@ -195,6 +207,12 @@ export class Channel<T> implements Tx<T>, Rx<T>, Joint {
     this.#withdrawnCount += count;
     if (this.#sampleAt > this.#sentCount) this.#sampleAt = -1;
     this.#settledAt = this.#sentCount;
+  }
+
+  armRoom(): boolean {
+    // On one thread no commit can be missed.
+    this.producer.blocked = true;
+    return false;
   }
 
   counters(): ChannelCounters {

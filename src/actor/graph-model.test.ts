@@ -88,7 +88,8 @@ test("no message is lost or doubled in a random graph with random crashes", () =
         if (outputs.length === 0) received.push(got);
         const step = (): void => {
           for (let count = 0; count < batch; count += 1) {
-            const available = input === undefined ? plan.messageCount - nextValue : input.available();
+            const available =
+              input === undefined ? plan.messageCount - nextValue : input.available();
             if (available === 0 || outputs.some((output) => output.tx.vacant() === 0)) return;
             maybeCrash();
             const value = input === undefined ? nextValue : input.peek(0);

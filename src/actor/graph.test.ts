@@ -148,6 +148,33 @@ test("an actor that moves nothing is not run again until its channels change", (
   assert.equal(input.rx.available(), 0);
 });
 
+test("an actor that needs room for several messages at once gets its look", () => {
+  for (const woken of [true, false]) {
+    const { graph, clock } = makeGraph();
+    const input = numbers(graph, "input");
+    const output = numbers(graph, "output", 3);
+    let sent = false;
+    const receives = woken ? [] : [input.rx];
+    add(graph, "triple", { receives, sends: [output.tx] }, () => {
+      if (sent || !(woken ? output.tx.hasRoom(3) : output.tx.vacant() >= 3)) return;
+      if (!woken) input.rx.commit(1);
+      for (const value of [7, 8, 9]) output.tx.send(value);
+      sent = true;
+    });
+    for (const value of [1, 2]) output.tx.send(value);
+    input.tx.send(1);
+    graph.start();
+    clock.runDue();
+    assert.equal(sent, false);
+    output.rx.commit(1);
+    clock.runDue();
+    assert.equal(sent, false);
+    output.rx.commit(1);
+    clock.runDue();
+    assert.equal(sent, true, `woken ${woken}`);
+  }
+});
+
 test("runsWithoutRoom lets an actor see its input while an output is full", () => {
   const { graph, clock } = makeGraph();
   const input = numbers(graph, "input");

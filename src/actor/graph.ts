@@ -163,6 +163,8 @@ export class Graph implements TroupeHost {
     this.#phase = "running";
     this.#startUs = this.world.clock.monotonicUs();
     for (const member of this.#members.values()) member.start();
+    // Actors whose channels were fed before the start are marked already.
+    for (const troupe of this.#troupes.values()) troupe.deferIfReady();
   }
 
   /**

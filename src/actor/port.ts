@@ -10,9 +10,11 @@ import type { LatencySummary } from "./latency.ts";
 /** The sending end. One actor (or one edge) owns it. */
 export interface Tx<in T> {
   readonly name: string;
-  /** Messages that fit for certain; by weight too. Zero: wait, the graph calls again. */
+  /** Messages that fit for certain. Zero: the owner gets a look again when there is room. */
   vacant(): number;
-  /** Whether this very message fits now (its weight counts). */
+  /** Room for `count` messages at once; false: as with vacant() zero, another look comes. */
+  hasRoom(count: number): boolean;
+  /** Whether this very message fits now (its weight counts); false: another look comes. */
   fits(message: T): boolean;
   /** Sends; asserts room (check vacant() first). Throws CHANNEL_CLOSED after close(). */
   send(message: T): void;
@@ -71,6 +73,11 @@ export interface Joint {
   settle(): void;
   /** Undoes the sends since settle(). */
   withdraw(): void;
+  /**
+   * Asks that the producer gets a look at the next commit. True: that was not asked for before, so
+   * a commit may have been missed.
+   */
+  armRoom(): boolean;
   counters(): ChannelCounters;
 }
 
@@ -83,7 +90,7 @@ export class Party {
   ready = false;
   /** Must run, whatever its channels hold. */
   woken = false;
-  /** Look again as soon as one of the outputs gets room. */
+  /** An output was seen without room: look again as soon as one gets room. */
   blocked = false;
   /** Run again when all outputs have room, input or not. */
   wantsRoom = false;
