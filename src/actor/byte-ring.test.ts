@@ -35,55 +35,60 @@ test("a ring equals an array, whoever dies when", () => {
   const capacity = fc.integer({ min: 1, max: 9 });
   const arena = fc.integer({ min: 26, max: 100 });
   fc.assert(
-    fc.property(capacity, arena, fc.array(action, { maxLength: 200 }), (most, bytes, list) => {
-      const options = { name: "model", capacity: most, capacityBytes: bytes, frameBytesMax };
-      const memory = makeByteRingMemory({ ...options, sampleEvery: 2 });
-      const attach = (): ByteChannel => {
-        const channel = new ByteChannel(memory, clock);
-        channel.bindProducer(owner());
-        return channel;
-      };
-      let producer = attach();
-      let consumer = new ByteChannel(memory, clock);
-      const visible: number[][] = [];
-      let pending: number[][] = [];
-      for (const [id, step] of list.entries()) {
-        if (step.kind === "send") {
-          const frame = Array.from({ length: step.frameBytes }, (_, index) => (id + index) & 255);
-          const sure = producer.tx.vacant() > 0;
-          const sent = producer.tx.trySend(Uint8Array.from(frame));
-          assert.ok(sent || !sure, "vacant() promises room for the longest frame");
-          const heldCount = visible.length + pending.length;
-          if (heldCount === 0) assert.ok(sent, "an empty ring takes any frame");
-          assert.ok(!sent || heldCount < most, "bounded by frames");
-          if (sent) pending.push(frame);
-        } else if (step.kind === "commit") {
-          const count = Math.min(step.count, visible.length);
-          consumer.rx.commit(count);
-          visible.splice(0, count);
-        } else if (step.kind === "settle") {
-          producer.settle();
-          visible.push(...pending);
-          pending = [];
-        } else if (step.kind === "consumerDies") {
-          consumer = new ByteChannel(memory, clock);
-        } else {
-          if (step.kind === "withdraw") producer.withdraw();
-          else producer = attach();
-          pending = [];
+    fc.property(
+      capacity,
+      arena,
+      fc.array(action, { maxLength: 200, size: "max" }),
+      (most, bytes, list) => {
+        const options = { name: "model", capacity: most, capacityBytes: bytes, frameBytesMax };
+        const memory = makeByteRingMemory({ ...options, sampleEvery: 2 });
+        const attach = (): ByteChannel => {
+          const channel = new ByteChannel(memory, clock);
+          channel.bindProducer(owner());
+          return channel;
+        };
+        let producer = attach();
+        let consumer = new ByteChannel(memory, clock);
+        const visible: number[][] = [];
+        let pending: number[][] = [];
+        for (const [id, step] of list.entries()) {
+          if (step.kind === "send") {
+            const frame = Array.from({ length: step.frameBytes }, (_, index) => (id + index) & 255);
+            const sure = producer.tx.vacant() > 0;
+            const sent = producer.tx.trySend(Uint8Array.from(frame));
+            assert.ok(sent || !sure, "vacant() promises room for the longest frame");
+            const heldCount = visible.length + pending.length;
+            if (heldCount === 0) assert.ok(sent, "an empty ring takes any frame");
+            assert.ok(!sent || heldCount < most, "bounded by frames");
+            if (sent) pending.push(frame);
+          } else if (step.kind === "commit") {
+            const count = Math.min(step.count, visible.length);
+            consumer.rx.commit(count);
+            visible.splice(0, count);
+          } else if (step.kind === "settle") {
+            producer.settle();
+            visible.push(...pending);
+            pending = [];
+          } else if (step.kind === "consumerDies") {
+            consumer = new ByteChannel(memory, clock);
+          } else {
+            if (step.kind === "withdraw") producer.withdraw();
+            else producer = attach();
+            pending = [];
+          }
+          const { rx } = consumer;
+          const seen = Array.from({ length: rx.available() }, (_, index) => [...rx.peek(index)]);
+          assert.deepEqual(seen, visible);
+          const counters = consumer.counters();
+          assert.equal(counters.sentCount - counters.committedCount, visible.length);
         }
-        const { rx } = consumer;
-        const seen = Array.from({ length: rx.available() }, (_, index) => [...rx.peek(index)]);
-        assert.deepEqual(seen, visible);
-        const counters = consumer.counters();
-        assert.equal(counters.sentCount - counters.committedCount, visible.length);
-      }
-    }),
+      },
+    ),
   );
 });
 
 test("vacant() never promises more longest frames than fit", () => {
-  const counts = fc.array(fc.tuple(fc.nat(13), fc.boolean()), { maxLength: 60 });
+  const counts = fc.array(fc.tuple(fc.nat(13), fc.boolean()), { maxLength: 60, size: "max" });
   fc.assert(
     fc.property(counts, (history) => {
       const options = { name: "room", capacity: 64, capacityBytes: 64, frameBytesMax };

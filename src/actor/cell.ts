@@ -3,7 +3,7 @@
  *
  * In: marks on its party (set by channels, wakes, timers). Out: calls of the behaviour.
  * Invariants: never re-entered; a step that throws leaves its inputs uncommitted and (see
- * ActorOptions.onCrash) its unsettled sends withdrawn; the state lives here, so it outlives a crash.
+ * ActorOptions.onCrash) its unsettled sends withdrawn; the state lives here and outlives a crash.
  * An actor that could run but moved nothing is not run again until something about its channels
  * changes, so waiting for more input or room costs nothing and cannot spin.
  * The host is the troupe of a graph, or the loop of a solo actor in its own thread.

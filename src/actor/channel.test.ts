@@ -31,7 +31,7 @@ test("any sequence of sends, commits and withdrawals equals an array with bounds
     fc.property(
       capacity,
       fc.boolean(),
-      fc.array(action, { maxLength: 200 }),
+      fc.array(action, { maxLength: 200, size: "max" }),
       (most, weighs, list) => {
         const options = { name: "model", capacity: most, sampleEvery: 2 };
         const weights = { weigh: (message: Message) => message.weight, weightMax };

@@ -22,12 +22,12 @@ interface Shape {
 }
 
 const shape: fc.Arbitrary<Shape> = fc.record({
-  parents: fc.array(fc.nat(1000), { minLength: 1, maxLength: 8 }),
+  parents: fc.array(fc.nat(1000), { minLength: 1, maxLength: 8, size: "max" }),
   capacities: fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 8, maxLength: 8 }),
   batches: fc.array(fc.integer({ min: 1, max: 7 }), { minLength: 9, maxLength: 9 }),
   messageCount: fc.nat(60),
   stepsPerTurnMax: fc.integer({ min: 1, max: 20 }),
-  dice: fc.array(fc.nat(12), { maxLength: 300 }),
+  dice: fc.array(fc.nat(12), { maxLength: 300, size: "max" }),
   useBytes: fc.boolean(),
 });
 

@@ -42,7 +42,7 @@ function forward(rx: Rx<number>, tx: Tx<number>): void {
   rx.commit(count);
 }
 
-/** source -> a -> middle -> b -> sink; the source sends what `queue` holds as far as there is room. */
+/** source -> a -> middle -> b -> sink; the source sends what `queue` holds, given room. */
 function makeChain(changes: Parameters<typeof makeGraph>[0] = {}) {
   const rig = makeGraph(changes);
   const { graph } = rig;
@@ -282,7 +282,7 @@ test("pull runs an upstream actor in the middle of a step", () => {
   assert.deepEqual(pulls, [true, true, true, true, true]);
 });
 
-test("pull without room or into a running actor is refused, and a crash stays with the pulled", () => {
+test("pull is refused without room or into a running actor; the pulled one's crash is its own", () => {
   const { graph, clock, failures } = makeGraph();
   const full = numbers(graph, "full", 1);
   const answers: boolean[] = [];
@@ -383,7 +383,60 @@ test("a source keeps what it sent before a crash; settle() does so for others", 
   assert.equal(mixed.rx.available(), 1);
 });
 
-test("too many restarts in the window fail the graph with the cause, and states are released", async () => {
+test("a commit settles what was sent before it", () => {
+  const { graph, clock } = makeGraph();
+  const input = numbers(graph, "input");
+  const output = numbers(graph, "output", 8);
+  let crashed = false;
+  add(graph, "fragile", { receives: [input.rx], sends: [output.tx] }, () => {
+    while (input.rx.available() > 0) {
+      output.tx.send(input.rx.peek(0));
+      input.rx.commit(1);
+      if (!crashed && input.rx.available() === 1) {
+        crashed = true;
+        throw new Error("between two messages");
+      }
+    }
+  });
+  for (const value of [1, 2, 3]) input.tx.send(value);
+  graph.start();
+  clock.runDue();
+  const got: number[] = [];
+  take(output.rx, got);
+  assert.equal(crashed, true);
+  assert.deepEqual(got, [1, 2, 3]);
+});
+
+test("what a pulled actor has taken is not withdrawn from it, nor anything else instead", () => {
+  const { graph, clock } = makeGraph();
+  const trigger = numbers(graph, "trigger");
+  const output = numbers(graph, "output", 8);
+  const got: number[] = [];
+  let takes = 1;
+  const sink = add(graph, "sink", { receives: [output.rx] }, () => {
+    if (takes === 0 || output.rx.available() === 0) return;
+    takes -= 1;
+    got.push(output.rx.peek(0));
+    output.rx.commit(1);
+  });
+  let crashed = false;
+  add(graph, "sender", { receives: [trigger.rx], sends: [output.tx] }, (context) => {
+    if (trigger.rx.available() === 0 || crashed) return;
+    crashed = true;
+    for (const value of [1, 2, 3]) output.tx.send(value);
+    assert.equal(context.pull(sink), true);
+    output.tx.send(4);
+    throw new Error("after the pull");
+  });
+  trigger.tx.send(1);
+  graph.start();
+  clock.runDue();
+  takes = 0;
+  take(output.rx, got);
+  assert.deepEqual(got, [1, 2, 3], "settled by the pull; only 4 was withdrawn");
+});
+
+test("too many restarts fail the graph with the cause, and states are released", async () => {
   const { graph, clock, failures } = makeGraph();
   const released: string[] = [];
   const cause = new Error("broken for good");
@@ -535,7 +588,7 @@ test("a vote that sends something is not the last", async () => {
   assert.deepEqual(got, [1]);
 });
 
-test("the deadline overrules vetoes and reports them; a second request brings it forward", async () => {
+test("the deadline overrules vetoes; a second request brings it forward", async () => {
   const { graph, clock } = makeGraph();
   add(graph, "stubborn", {}, { step: () => undefined, mayStop: () => "never" });
   graph.start();

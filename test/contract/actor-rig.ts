@@ -1,4 +1,4 @@
-/** A world that stands still and options for a graph in it: the common ground of the actor tests. */
+/** A world that stands still and options for a graph in it: the ground of the actor tests. */
 import { Graph } from "../../src/actor/index.ts";
 import type { GraphFailure, GraphOptions } from "../../src/actor/index.ts";
 import { FakeClock } from "../../src/world/index.ts";
