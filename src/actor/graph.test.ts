@@ -282,7 +282,7 @@ test("pull runs an upstream actor in the middle of a step", () => {
   assert.deepEqual(pulls, [true, true, true, true, true]);
 });
 
-test("pull is refused without room or into a running actor; the pulled one's crash is its own", () => {
+test("pull is refused without room or into a running actor; a crash is the pulled one's", () => {
   const { graph, clock, failures } = makeGraph();
   const full = numbers(graph, "full", 1);
   const answers: boolean[] = [];

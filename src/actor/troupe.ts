@@ -1,7 +1,7 @@
 /**
  * A troupe: actors on one thread, run to completion.
  *
- * In: ready marks. The scheduler sweeps the actors in wiring order, as long as any is ready and the
+ * In: ready marks. The scheduler sweeps the actors in wiring order, while any is ready and the
  * budget of `stepsPerTurnMax` lasts; then it defers to the event loop, so that I/O can breathe.
  * Wired upstream first, a message passes the whole troupe in one sweep, with no promise and no tick.
  * Invariant: one run of the graph at a time (Graph.busy): a wake from inside a step only marks.
