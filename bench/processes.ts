@@ -81,7 +81,7 @@ export function start(
       signalGroup(child, "SIGTERM");
       const timer = setTimeout(() => signalGroup(child, "SIGKILL"), endGraceMs);
       // Bounded: a descendant that left the group could hold the pipes open.
-      await Promise.race([gone, sleep(2 * endGraceMs)]);
+      await withDeadline(gone, 2 * endGraceMs, () => describe("cannot be ended"));
       clearTimeout(timer);
       // What the leader left behind in its group (a shell's pipeline) goes with it.
       signalGroup(child, "SIGKILL");

@@ -23,9 +23,9 @@
  * "blind" reports how long before the sighting its previous look was, so the price is visible.
  * The same observer is used for the floor and for every product.
  *
- * The writer runs with SCHED_FIFO where that is allowed. Its write wakes the measured program, which
- * may preempt an ordinary writer before that has read the clock: the time of the return would be
- * taken too late and the latency come out too small, even negative. The writer sleeps between
+ * The writer runs with SCHED_FIFO where that is allowed. Its write wakes the measured program,
+ * which may preempt an ordinary writer before that has read the clock: the time of the return would
+ * be taken too late and the latency come out too small, even negative. The writer sleeps between
  * records, so it takes no time from anybody; "writer" in the output says which it was.
  * Source: sched(7), mmap(2), sigaction(2).
  */
@@ -243,7 +243,8 @@ static void fly(int source, uint64_t *called, uint64_t *returned) {
 static void wait_flowing(int source) {
 	uint64_t end = monotonic_ns() + options.ready_ms * NS_PER_MS, called, returned;
 	flight.offset = options.random_offsets ? 0 : options.fixed_offset;
-	flight.timeout_ns = FIRST_TIMEOUT_NS;
+	flight.timeout_ns = options.ready_ms * NS_PER_MS;
+	if (flight.timeout_ns > FIRST_TIMEOUT_NS) flight.timeout_ns = FIRST_TIMEOUT_NS;
 	for (uint64_t attempt = 0; monotonic_ns() < end; attempt++) {
 		flight.stamp = (options.nonce << 32) ^ (0x80000000ull + attempt);
 		fly(source, &called, &returned);
@@ -264,9 +265,11 @@ static void run(int source, uint64_t source_bytes, struct results *results) {
 		flight.timeout_ns = options.timeout_ms * NS_PER_MS;
 		fly(source, &called, &returned);
 		next = returned + options.pace_us * NS_PER_US;
-		/* Without jitter the closed loop would lock onto the phase of a tool that polls. */
+		/* Without jitter, counted from the sighting, the closed loop would lock onto the phase of
+		 * a tool that polls. */
 		if (options.jitter_us > 0)
-			next += random_next(&random) % options.jitter_us * NS_PER_US;
+			next = monotonic_ns() + (options.pace_us + random_next(&random) % options.jitter_us) *
+									NS_PER_US;
 		if (flight.seen_ns == 0) results->lost += warm ? 0 : 1;
 		if (warm || flight.seen_ns == 0) continue;
 		/* Negative if the product delivered before an ordinary writer got its core back. */
