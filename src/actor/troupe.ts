@@ -3,7 +3,7 @@
  *
  * In: ready marks. The scheduler sweeps the actors in wiring order, while any is ready and the
  * budget of `stepsPerTurnMax` lasts; then it defers to the event loop, so that I/O can breathe.
- * Wired upstream first, a message passes the whole troupe in one sweep, with no promise and no tick.
+ * Wired upstream first, a message passes the whole troupe in one sweep: no promise, no tick.
  * Invariant: one run of the graph at a time (Graph.busy): a wake from inside a step only marks.
  */
 import type { World } from "../world/index.ts";
