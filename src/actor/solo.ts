@@ -4,7 +4,7 @@
  * In: frames that actors of this thread send into its rings; its bell rings back when it has
  * published or made room. Out: the same rings, marks on the actors at their near ends.
  * A worker that ends before it was told to is a crash: supervised with the same limits as any
- * actor, then started anew on the same rings; frames not committed are seen again. Its state is new.
+ * actor, then started anew on the same rings; frames not committed are seen again. State is new.
  * The vote crosses the thread: an agreement counts only as long as nothing was sent to the worker
  * after it was asked.
  * The one place in this room that is not deterministic; a simulation replaces the actor by name.
