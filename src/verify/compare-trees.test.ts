@@ -277,7 +277,7 @@ test("finds a hard link that became a copy, and two files that became one", asyn
   const joined = found(await pair.compare());
   assert.ok(
     joined.length >= 1 && joined.every((line) => line.startsWith("hardLink ")),
-    `${joined}`,
+    joined.join(", "),
   );
 });
 
@@ -486,6 +486,9 @@ test("a level that was replaced while the walk was below is said to be changing"
       moved = true;
       const level = `${"d".repeat(150)}/${"d".repeat(150)}`;
       fs.renameSync(join(pair.target, level), join(pair.base, "elsewhere"));
+      // The same names again, other directories.
+      fs.mkdirSync(join(pair.target, level));
+      makeDeep(join(pair.target, level), 118, [...Array(118).keys()]);
     },
   };
   const summary = await pair.compare({ ignore: new Set(["mtime"]), report });
@@ -497,23 +500,28 @@ test("a level that was replaced while the walk was below is said to be changing"
 
 test("mount points below the roots are counted and not entered", { skip: onlyRoot }, async (t) => {
   const pair = makePair(t);
-  const point = join(pair.source, "mounted");
-  fs.mkdirSync(point);
+  const points = ["directory", "file"].map((entry) => join(pair.source, entry));
+  const [directory = "", file = ""] = points;
+  const outside = join(pair.base, "outside");
+  fs.mkdirSync(directory);
+  for (const path of [file, outside]) fs.writeFileSync(path, path);
   pair.copy();
+  const mount = (...args: string[]): void => void execFileSync("mount", args, { stdio: "ignore" });
   try {
-    execFileSync("mount", ["-t", "tmpfs", "tmpfs", point], { stdio: "ignore" });
+    mount("-t", "tmpfs", "tmpfs", directory);
   } catch {
     t.skip("mounting is not allowed here");
     return;
   }
   try {
-    fs.writeFileSync(join(point, "inside"), "x");
+    mount("--bind", outside, file);
+    fs.writeFileSync(join(directory, "inside"), "x");
     const summary = await pair.compare();
     assert.deepEqual(found(summary), []);
-    assert.equal(summary.mountPointCount, 1);
-    assert.equal(summary.entryCount, 2);
+    assert.equal(summary.mountPointCount, 2);
+    assert.equal(summary.entryCount, 3);
   } finally {
-    execFileSync("umount", [point]);
+    for (const point of points) execFileSync("umount", [point]);
   }
 });
 
