@@ -116,7 +116,12 @@ async function startSync(places: readonly string[], home: string): Promise<LiveS
 }
 
 function isLive(line: string): boolean {
-  return line.startsWith("{") && (JSON.parse(line) as { event?: unknown }).event === "live";
+  try {
+    return (JSON.parse(line) as { event?: unknown } | null)?.event === "live";
+  } catch (error) {
+    if (error instanceof SyntaxError) return false;
+    throw error;
+  }
 }
 
 async function lockstepUnavailable(): Promise<string | undefined> {
