@@ -1,0 +1,121 @@
+/**
+ * `ContentReader`: reads dirty extents of a file straight into WRITE frames.
+ *
+ * In: a node and its extents. Out: WRITE for data, ZERO for holes, TRUNCATE where the size must be
+ * said. Suspends when the writer has no room and goes on from there. Constant memory.
+ * Every extent is noted as read before it is read, so that a change during the reading is a conflict.
+ */
+import { ExtentList, type Tree } from "../tree/index.ts";
+import { type Files, Stat, statSlots } from "../world/index.ts";
+import { type OpWriter, writeBytesMax } from "../wire/index.ts";
+import type { DirtySet } from "./dirty-set.ts";
+
+/** Below this many bytes an extent is not searched for holes: a block is the smallest hole. */
+const holeBytesMin = 4096;
+const pairCountMax = 512;
+
+export interface Reading {
+  readonly node: number;
+  readonly extents: ExtentList;
+  index: number;
+  position: number;
+}
+
+export function startReading(node: number, extents: ExtentList): Reading {
+  return { node, extents, index: 0, position: -1 };
+}
+
+export class ContentReader {
+  readonly #files: Files;
+  readonly #tree: Tree;
+  readonly #writer: OpWriter;
+  readonly #dirty: DirtySet;
+  readonly #hasRoom: () => boolean;
+  readonly #pairs: Float64Array = new Float64Array(pairCountMax * 2);
+  /** Stat of the file last read. */
+  readonly stat: Float64Array = new Float64Array(statSlots);
+
+  constructor(
+    files: Files,
+    tree: Tree,
+    writer: OpWriter,
+    dirty: DirtySet,
+    hasRoom: () => boolean,
+  ) {
+    this.#files = files;
+    this.#tree = tree;
+    this.#writer = writer;
+    this.#dirty = dirty;
+    this.#hasRoom = hasRoom;
+  }
+
+  /** 1 done, 0 suspended for room, or a negative errno. `stat` is fresh in all cases but the last. */
+  read(reading: Reading, fd: number): number {
+    const { node, extents } = reading;
+    const result = this.#files.fstat(fd, this.stat);
+    if (result < 0) return result;
+    const size = this.stat[Stat.size]!;
+    for (; reading.index < extents.count; reading.index++) {
+      const from = extents.from(reading.index);
+      const to = extents.to(reading.index);
+      if (reading.position < from) {
+        this.#dirty.noteRead(node, from, to);
+        reading.position = from;
+      }
+      const end = Math.min(to, size);
+      const done = this.#range(reading, fd, end);
+      if (done <= 0) return done;
+      const synced = this.#tree.size[node]!;
+      if (to === Infinity ? synced !== size : end > synced) {
+        this.#writer.truncate(node, end);
+        this.#tree.size[node] = end;
+      }
+    }
+    return 1;
+  }
+
+  #range(reading: Reading, fd: number, end: number): number {
+    if (end - reading.position < holeBytesMin) return this.#data(reading, fd, end);
+    while (reading.position < end) {
+      const pairs = this.#files.dataExtents(fd, reading.position, end, this.#pairs);
+      if (pairs < 0) return this.#data(reading, fd, end);
+      if (pairs === 0) {
+        this.#hole(reading, end);
+        return 1;
+      }
+      for (let i = 0; i < pairs; i++) {
+        this.#hole(reading, this.#pairs[2 * i]!);
+        const done = this.#data(reading, fd, this.#pairs[2 * i + 1]!);
+        if (done <= 0) return done;
+      }
+      if (pairs < pairCountMax) this.#hole(reading, end);
+    }
+    return 1;
+  }
+
+  #hole(reading: Reading, end: number): void {
+    const { node, position } = reading;
+    if (end <= position) return;
+    // Beyond the target's end there is nothing to clear: TRUNCATE makes the hole.
+    const inside = Math.min(end, this.#tree.size[node]!);
+    if (inside > position) this.#writer.zero(node, position, inside - position);
+    reading.position = end;
+  }
+
+  #data(reading: Reading, fd: number, end: number): number {
+    const { node } = reading;
+    while (reading.position < end) {
+      if (!this.#hasRoom()) return 0;
+      const length = Math.min(writeBytesMax, end - reading.position);
+      const space = this.#writer.beginWrite(node, reading.position, length);
+      const n = this.#files.pread(fd, space.bytes, space.offset, length, reading.position);
+      if (n < 0) return n;
+      this.#writer.endWrite(n);
+      // The file was cut meanwhile: that is an event of its own, and a conflict.
+      if (n === 0) return 1;
+      reading.position += n;
+      if (reading.position > this.#tree.size[node]!) this.#tree.size[node] = reading.position;
+    }
+    return 1;
+  }
+}

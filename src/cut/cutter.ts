@@ -1,0 +1,593 @@
+/**
+ * `Cutter`: takes consistent cuts of the source and turns each into one epoch of operations.
+ *
+ * The algorithm is a seqlock over the kernel's event streams (DESIGN 2): drain; plan and read what is
+ * dirty; drain again; if nothing that was read has changed since, what was read is one moment of the
+ * source: COMMIT. Otherwise only what changed is read again, and its operations are added to the same
+ * epoch, which is applied as a unit. After `roundCountMax` rounds the epoch is committed as `fuzzy`.
+ *
+ * In: the dirty set, filled by capture. Out: frames through the writer. It stops wherever the writer
+ * has no room and goes on from there: `step` may be called at any time.
+ * The tree is the source as the target will have it once everything written is applied.
+ */
+import { DescriptorCache, Directories, DirectoryEntries } from "../descriptors/index.ts";
+import type { ProblemLog } from "../model/index.ts";
+import { ExtentList, rootId, type Tree } from "../tree/index.ts";
+import { type Clock, errnoName, type Files, Mode, Open, Stat, statSlots } from "../world/index.ts";
+import { attributesBytesMax, CommitFlag, type OpWriter } from "../wire/index.ts";
+import { ContentReader, type Reading, startReading } from "./content-reader.ts";
+import { type DirtyNode, DirtySet } from "./dirty-set.ts";
+import { MappedStores } from "./mapped-stores.ts";
+import { NamePlanner } from "./name-planner.ts";
+import { resolvePath } from "./path-resolver.ts";
+import type { Slot } from "./slot.ts";
+
+/** Rounds of reading after which an epoch is committed as fuzzy. */
+export const roundCountMax = 8;
+/** Descriptors of source files kept open between reads. */
+export const readableCountMax = 256;
+/** Rounds in which a file that cannot be opened is tried before it becomes a problem. */
+export const openAttemptsMax = 3;
+/** Tasks done in one step before the event loop has its turn. */
+const taskCountPerStep = 512;
+
+const noName: Uint8Array = new Uint8Array(0);
+
+type Task =
+  | { kind: "newFile"; node: number; parent: number; name: Uint8Array; reading: Reading | undefined; fd: number }
+  | { kind: "link"; node: number; parent: number; name: Uint8Array }
+  | { kind: "scan"; node: number; deep: boolean }
+  | { kind: "compare"; node: number; stat: Float64Array }
+  | { kind: "content"; node: number; reading: Reading; attempts: number };
+
+export interface CutterOptions {
+  files: Files;
+  clock: Clock;
+  rootFd: number;
+  tree: Tree;
+  writer: OpWriter;
+  problems: ProblemLog;
+  /** Tells the dirty set everything that has happened so far. */
+  drain: (dirty: DirtySet) => void;
+  /** To be called before a directory is scanned (inotify needs a watch first). */
+  watchDirectory: (fd: number, ino: number, gen: number) => number;
+  unwatchDirectory: (ino: number, gen: number) => void;
+  hasRoom: () => boolean;
+}
+
+export interface CutCounters {
+  epochs: number;
+  fuzzyEpochs: number;
+  rounds: number;
+  operations: number;
+  rescans: number;
+  filesScanned: number;
+}
+
+export class Cutter {
+  readonly dirty: DirtySet;
+  readonly stores: MappedStores;
+  readonly counters: CutCounters = {
+    epochs: 0,
+    fuzzyEpochs: 0,
+    rounds: 0,
+    operations: 0,
+    rescans: 0,
+    filesScanned: 0,
+  };
+  readonly #options: CutterOptions;
+  readonly #files: Files;
+  readonly #tree: Tree;
+  readonly #writer: OpWriter;
+  readonly #directories: Directories;
+  readonly #readable: DescriptorCache;
+  readonly #entries: DirectoryEntries;
+  readonly #planner: NamePlanner;
+  readonly #reader: ContentReader;
+  readonly #attributes: Uint8Array = new Uint8Array(attributesBytesMax);
+  readonly #stat: Float64Array = new Float64Array(statSlots);
+  /** Done from the end: the last is the next. */
+  readonly #tasks: Task[] = [];
+  readonly #planned: Task[] = [];
+  #epoch = 0;
+  #round = 0;
+  #isLive = false;
+  #liveWanted = false;
+  /** Monotonic µs of the oldest change in the present epoch, for lag; Infinity when unknown. */
+  epochOldestUs = Infinity;
+  onCommit: (epoch: number, fuzzy: boolean, live: boolean, oldestUs: number) => void = () => {};
+
+  constructor(options: CutterOptions) {
+    this.#options = options;
+    this.#files = options.files;
+    this.#tree = options.tree;
+    this.#writer = options.writer;
+    this.stores = new MappedStores(options.files);
+    this.dirty = new DirtySet(options.tree, (node, from, to) =>
+      this.stores.add(node, from, to, options.clock.monotonicUs()),
+    );
+    this.#directories = new Directories(options.files, options.rootFd, options.tree);
+    this.#readable = new DescriptorCache(options.files, readableCountMax, (node) =>
+      this.#openNode(node),
+    );
+    this.#entries = new DirectoryEntries(options.files);
+    this.#planner = new NamePlanner({
+      ...options,
+      directories: this.#directories,
+      dirty: this.dirty,
+      forget: (node) => this.#forget(node),
+      tasks: {
+        newFile: (node, parent, name) =>
+          this.#planned.push({ kind: "newFile", node, parent, name, reading: undefined, fd: -1 }),
+        linkLater: (node, parent, name) => this.#planned.push({ kind: "link", node, parent, name }),
+        scan: (node, deep) => this.#planned.push({ kind: "scan", node, deep }),
+        compare: (node, stat) => this.#planned.push({ kind: "compare", node, stat }),
+      },
+    });
+    this.#reader = new ContentReader(
+      options.files,
+      options.tree,
+      options.writer,
+      this.dirty,
+      options.hasRoom,
+    );
+  }
+
+  /** Entries on other filesystems below the root, which are left alone. */
+  get mountCount(): number {
+    return this.#planner.mountCount;
+  }
+
+  get isIdle(): boolean {
+    return this.#tasks.length === 0 && this.dirty.isEmpty && this.#writer.operationCount === 0;
+  }
+
+  /** Compares the whole source with the tree; the epoch that ends it is marked live. */
+  begin(): void {
+    this.#liveWanted = true;
+    this.dirty.rescan = true;
+  }
+
+  /** Works until nothing is dirty or there is no room. True when it stopped only to take a breath. */
+  step(): boolean {
+    for (let done = 0; done < taskCountPerStep; done++) {
+      if (!this.#options.hasRoom()) return false;
+      const task = this.#tasks[this.#tasks.length - 1];
+      if (task !== undefined) {
+        if (!this.#do(task)) return false;
+        continue;
+      }
+      if (!this.#next()) return false;
+    }
+    return true;
+  }
+
+  /** Closes descriptors that have rested. */
+  closeIdle(): void {
+    if (this.#tasks.length > 0) return;
+    this.#readable.clear();
+    this.#directories.clear();
+  }
+
+  close(): void {
+    for (const task of this.#tasks) {
+      if (task.kind === "newFile" && task.fd >= 0) this.#files.close(task.fd);
+    }
+    this.#tasks.length = 0;
+    this.#readable.clear();
+    this.#directories.clear();
+  }
+
+  /** Plans the next round, or commits. False when there is nothing to do. */
+  #next(): boolean {
+    if (this.#planner.limboCount > 0 || this.#planner.touched.size > 0) {
+      this.#endRound();
+      return true;
+    }
+    const isOpen = this.#writer.operationCount > 0 || (this.#liveWanted && !this.dirty.rescan);
+    if (isOpen) {
+      this.#options.drain(this.dirty);
+      const again = this.dirty.conflict && this.#round < roundCountMax;
+      if (!again) {
+        this.#commit();
+        return true;
+      }
+      this.dirty.conflict = false;
+    } else if (this.dirty.isEmpty) {
+      return false;
+    }
+    this.#plan();
+    return true;
+  }
+
+  #commit(): void {
+    const fuzzy = this.dirty.conflict;
+    const live = this.#liveWanted && !this.dirty.rescan;
+    this.#epoch++;
+    this.counters.epochs++;
+    if (fuzzy) this.counters.fuzzyEpochs++;
+    this.counters.operations += this.#writer.operationCount;
+    const flags = (fuzzy ? CommitFlag.fuzzy : 0) | (live ? CommitFlag.live : 0);
+    this.#writer.commit(this.#epoch, flags, this.#options.clock.wallMs());
+    if (live) {
+      this.#liveWanted = false;
+      this.#isLive = true;
+    }
+    this.onCommit(this.#epoch, fuzzy, live, this.epochOldestUs);
+    this.epochOldestUs = Infinity;
+    this.#round = 0;
+    this.dirty.beginEpoch();
+  }
+
+  get isLive(): boolean {
+    return this.#isLive;
+  }
+
+  #plan(): void {
+    const { dirty } = this;
+    this.#round++;
+    this.counters.rounds++;
+    this.epochOldestUs = Math.min(this.epochOldestUs, dirty.takeOldestUs());
+    for (const path of dirty.takePaths()) {
+      const node = resolvePath(this.#files, this.#tree, path);
+      if (node > 0 && path.truncatedTo !== Infinity) {
+        dirty.addExtent(node, Math.min(path.truncatedTo, this.#tree.size[node]!), Infinity);
+      } else if (node > 0) {
+        dirty.addMetadata(node);
+      } else if (node < 0) {
+        dirty.rescan = true;
+      }
+    }
+    const slots: Slot[] = [];
+    for (const { parent, name } of dirty.takeNames()) {
+      const slot = this.#planner.observe(parent, name);
+      if (slot !== undefined) slots.push(slot);
+    }
+    if (slots.length > 0) this.#planner.plan(slots, false);
+    if (dirty.rescan) {
+      dirty.rescan = false;
+      this.counters.rescans++;
+      this.#planned.push({ kind: "scan", node: rootId, deep: true });
+      if (this.#files.statAt(this.#options.rootFd, noName, this.#stat) === 0) {
+        this.#planned.push({ kind: "compare", node: rootId, stat: this.#stat.slice() });
+      }
+    }
+    this.#planNodes();
+    this.#queue();
+    dirty.clearMoved();
+  }
+
+  #planNodes(): void {
+    for (const [node, dirty] of this.dirty.takeNodes()) {
+      if (!this.#tree.isLive(node)) continue;
+      const isFile = (this.#tree.mode[node]! & Mode.typeMask) === Mode.regular;
+      if (isFile && !dirty.extents.isEmpty) {
+        const reading = startReading(node, dirty.extents);
+        this.#planned.push({ kind: "content", node, reading, attempts: dirty.attempts });
+      }
+      if (dirty.metadata || (dirty.closed && dirty.extents.isEmpty)) this.#planMetadata(node, dirty);
+    }
+  }
+
+  #planMetadata(node: number, dirty: DirtyNode): void {
+    const { firstName, names } = this.#tree;
+    const id = firstName[node]!;
+    if (id === 0 && node !== rootId) return;
+    const dirFd = node === rootId ? this.#options.rootFd : this.#directories.get(names.parent[id]!);
+    const name = node === rootId ? noName : names.bytes(id);
+    if (dirFd < 0 || this.#files.statAt(dirFd, name, this.#stat) < 0) return;
+    if (this.#stat[Stat.ino] !== this.#tree.ino[node]) return;
+    // A writer that no probe saw leaves a changed time or size behind, and no extent.
+    const unseen = dirty.closed && dirty.extents.isEmpty && this.#contentDiffers(node, this.#stat);
+    if (!dirty.metadata && !unseen) return;
+    this.dirty.noteRead(node, 0, 0);
+    this.#compareMetadata(node, this.#stat, dirFd, name);
+    if (unseen) this.#readWhole(node);
+    else this.#tellTimes(node, this.#stat);
+  }
+
+  #contentDiffers(node: number, stat: Float64Array): boolean {
+    const tree = this.#tree;
+    return (
+      (stat[Stat.mode]! & Mode.typeMask) === Mode.regular &&
+      (stat[Stat.size] !== tree.size[node] || this.#timesDiffer(node, stat))
+    );
+  }
+
+  #timesDiffer(node: number, stat: Float64Array): boolean {
+    const { mtimeSec, mtimeNsec } = this.#tree;
+    return stat[Stat.mtimeSec] !== mtimeSec[node] || stat[Stat.mtimeNsec] !== mtimeNsec[node];
+  }
+
+  #readWhole(node: number): void {
+    const extents = new ExtentList();
+    extents.add(0, Infinity);
+    this.#planned.push({ kind: "content", node, reading: startReading(node, extents), attempts: 0 });
+  }
+
+  /** Puts what was planned in front of what waits, first planned first done. */
+  #queue(): void {
+    for (let i = this.#planned.length - 1; i >= 0; i--) this.#tasks.push(this.#planned[i]!);
+    this.#planned.length = 0;
+  }
+
+  /** No task is left: what was found nowhere goes, and directories get their times back. */
+  #endRound(): void {
+    this.#planner.bury();
+    const { touched } = this.#planner;
+    const nodes = [...touched];
+    touched.clear();
+    for (const node of nodes) {
+      if (!this.#tree.isLive(node)) continue;
+      const fd = this.#directories.get(node);
+      if (fd < 0 || this.#files.fstat(fd, this.#stat) < 0) continue;
+      this.#tellTimes(node, this.#stat, true);
+    }
+  }
+
+  #tellTimes(node: number, stat: Float64Array, always = false): void {
+    if (!always && !this.#timesDiffer(node, stat)) return;
+    const tree = this.#tree;
+    tree.mtimeSec[node] = stat[Stat.mtimeSec]!;
+    tree.mtimeNsec[node] = stat[Stat.mtimeNsec]!;
+    this.#writer.times(node, tree.mtimeSec[node]!, tree.mtimeNsec[node]!);
+  }
+
+  /** Does a task, or a part of it. False when it waits for room. */
+  #do(task: Task): boolean {
+    if (task.kind === "newFile") return this.#newFile(task);
+    if (task.kind === "content") return this.#content(task);
+    this.#tasks.pop();
+    if (task.kind === "scan") this.#scan(task.node, task.deep);
+    else if (task.kind === "compare") this.#compare(task.node, task.stat);
+    else this.#link(task.node, task.parent, task.name);
+    this.#queue();
+    return true;
+  }
+
+  #link(node: number, parent: number, name: Uint8Array): void {
+    if (!this.#tree.isLive(parent)) return;
+    // The file that was to be linked could not be brought: look at the name anew.
+    if (!this.#tree.isLive(node) || this.#tree.firstName[node] === 0) {
+      this.dirty.addName(parent, name, 0);
+    } else {
+      this.#planner.link(node, parent, name);
+    }
+  }
+
+  #scan(node: number, deep: boolean): void {
+    const tree = this.#tree;
+    if (!tree.isLive(node)) return;
+    const fd = this.#openForScan(node);
+    if (fd < 0) return;
+    const slots: Slot[] = [];
+    const seen = new Set<number>();
+    const subdirectories: number[] = [];
+    let used: number;
+    do {
+      used = this.#entries.next(fd, (name, stat) => {
+        this.counters.filesScanned++;
+        const id = tree.names.find(node, name);
+        if (id !== 0) seen.add(id);
+        if (!this.#planner.isSameMount(stat)) return;
+        const known = id === 0 ? 0 : tree.names.node[id]!;
+        const same =
+          known !== 0 && tree.ino[known] === stat[Stat.ino] && tree.gen[known] === stat[Stat.gen];
+        if (!same) {
+          slots.push({ parent: node, name: name.slice(), stat: stat.slice() });
+          return;
+        }
+        this.#planned.push({ kind: "compare", node: known, stat: stat.slice() });
+        if (deep && tree.isDirectory(known)) subdirectories.push(known);
+      });
+    } while (used > 0);
+    if (fd !== this.#options.rootFd) this.#files.close(fd);
+    if (used < 0) {
+      // An incomplete list must not be taken for deletions.
+      this.#problem(node, "scan", used);
+      return;
+    }
+    for (let id = tree.firstChild[node]!; id !== 0; id = tree.names.nextSibling[id]!) {
+      if (seen.has(id)) continue;
+      const slot = this.#planner.observe(node, tree.names.bytes(id).slice());
+      if (slot !== undefined) slots.push(slot);
+    }
+    this.#planner.plan(slots, deep);
+    for (const directory of subdirectories) {
+      this.#planned.push({ kind: "scan", node: directory, deep });
+    }
+  }
+
+  /** A descriptor of its own at the start of the directory, watched before it is read. */
+  #openForScan(node: number): number {
+    const at = this.#directories.get(node);
+    const fd = at < 0 ? at : this.#files.openBeneath(at, noName, Open.read | Open.directory, 0);
+    if (fd < 0) {
+      this.#problem(node, "open", fd);
+      return fd;
+    }
+    const result = this.#files.statAt(fd, noName, this.#stat);
+    if (result === 0) this.#tree.bindInode(node, this.#stat[Stat.ino]!, this.#stat[Stat.gen]!);
+    const watched = this.#options.watchDirectory(fd, this.#stat[Stat.ino]!, this.#stat[Stat.gen]!);
+    if (watched < 0) this.#problem(node, "watch", watched);
+    return fd;
+  }
+
+  /** A node that both trees have: its metadata, and its content when size or time differ. */
+  #compare(node: number, stat: Float64Array): void {
+    const tree = this.#tree;
+    if (!tree.isLive(node)) return;
+    const id = tree.firstName[node]!;
+    const dirFd =
+      node === rootId ? this.#options.rootFd : id === 0 ? -1 : this.#directories.get(tree.names.parent[id]!);
+    const name = node === rootId || id === 0 ? noName : tree.names.bytes(id);
+    const differs = this.#contentDiffers(node, stat);
+    if (dirFd >= 0) this.#compareMetadata(node, stat, dirFd, name);
+    if (differs) this.#readWhole(node);
+    else this.#tellTimes(node, stat);
+  }
+
+  #compareMetadata(node: number, stat: Float64Array, dirFd: number, name: Uint8Array): void {
+    const tree = this.#tree;
+    const uid = stat[Stat.uid]!;
+    const gid = stat[Stat.gid]!;
+    const mode = stat[Stat.mode]!;
+    if (tree.uid[node] !== uid || tree.gid[node] !== gid || tree.mode[node] !== mode) {
+      tree.uid[node] = uid;
+      tree.gid[node] = gid;
+      tree.mode[node] = mode;
+      this.#writer.meta(node, mode, uid, gid);
+    }
+    const present = tree.attributes.get(node);
+    if (stat[Stat.attributeBytes] === 0 && present === undefined) return;
+    const bytes = this.#files.getAttributes(dirFd, name, this.#attributes);
+    if (bytes < 0) {
+      this.#problem(node, "getxattr", bytes);
+      return;
+    }
+    const attributes = this.#attributes.subarray(0, bytes);
+    if (Buffer.compare(present ?? noName, attributes) === 0) return;
+    if (bytes > 0) tree.attributes.set(node, attributes.slice());
+    else tree.attributes.delete(node);
+    this.#writer.attributes(node, attributes);
+  }
+
+  #newFile(task: Task & { kind: "newFile" }): boolean {
+    const { node, parent, name } = task;
+    if (task.reading === undefined) {
+      task.fd = this.#openBelow(parent, name, this.#tree.ino[node]!);
+      if (task.fd < 0) return this.#giveUp(task, task.fd);
+      const extents = new ExtentList();
+      extents.add(0, Infinity);
+      task.reading = startReading(node, extents);
+    }
+    const done = this.#reader.read(task.reading, task.fd);
+    if (done === 0) return false;
+    if (done < 0) return this.#giveUp(task, done);
+    if (this.#files.statAt(task.fd, noName, this.#stat) === 0) {
+      this.#compareMetadata(node, this.#stat, task.fd, noName);
+    }
+    this.#tellTimes(node, this.#stat);
+    this.#tasks.pop();
+    this.#planner.filePlaced(node);
+    this.#planner.place(node, parent, name);
+    this.#readable.put(node, task.fd);
+    return true;
+  }
+
+  #giveUp(task: Task & { kind: "newFile" }, result: number): boolean {
+    const { node, parent, name } = task;
+    this.#tasks.pop();
+    if (task.fd >= 0) this.#files.close(task.fd);
+    const isGone = this.#isGone(result);
+    if (!isGone) {
+      this.#problems(parent, name, "read", result);
+    }
+    this.#planner.filePlaced(node);
+    this.#planner.abandon(node);
+    // Gone or replaced: its events are on the way; look at the name again all the same.
+    if (isGone && this.#tree.isLive(parent)) this.dirty.addName(parent, name, 0);
+    return true;
+  }
+
+  #content(task: Task & { kind: "content" }): boolean {
+    const { node, reading } = task;
+    if (!this.#tree.isLive(node)) {
+      this.#tasks.pop();
+      return true;
+    }
+    const fd = this.#readable.get(node);
+    const done = fd < 0 ? fd : this.#reader.read(reading, fd);
+    if (done === 0) return false;
+    this.#tasks.pop();
+    if (done < 0) {
+      this.#retryContent(task, done);
+      return true;
+    }
+    const { stat } = this.#reader;
+    if (stat[Stat.mode] !== this.#tree.mode[node]) this.dirty.addMetadata(node);
+    this.#tellTimes(node, stat, true);
+    return true;
+  }
+
+  /** The file could not be opened by the name we know: it may just have been renamed or removed. */
+  #retryContent(task: Task & { kind: "content" }, result: number): void {
+    const { node, reading, attempts } = task;
+    if (attempts >= openAttemptsMax || !this.#isGone(result)) {
+      this.#problem(node, "read", result);
+      return;
+    }
+    for (let i = 0; i < reading.extents.count; i++) {
+      const dirty = this.dirty.addExtent(node, reading.extents.from(i), reading.extents.to(i));
+      dirty.attempts = attempts + 1;
+    }
+    const { names, firstName } = this.#tree;
+    for (let id = firstName[node]!; id !== 0; id = names.nextOfNode[id]!) {
+      this.dirty.addName(names.parent[id]!, names.bytes(id).slice(), 0);
+    }
+  }
+
+  #isGone(result: number): boolean {
+    const name = errnoName(result);
+    return (
+      name === "ENOENT" || name === "ENOTDIR" || name === "ELOOP" || result === -116 || name === "ENXIO"
+    );
+  }
+
+  #openNode(node: number): number {
+    const { names, firstName } = this.#tree;
+    let result = -116;
+    for (let id = firstName[node]!; id !== 0; id = names.nextOfNode[id]!) {
+      result = this.#openBelow(names.parent[id]!, names.bytes(id), this.#tree.ino[node]!);
+      if (result >= 0) return result;
+    }
+    return result;
+  }
+
+  /** Opens a regular file for reading and makes sure that it is the inode that we mean. */
+  #openBelow(parent: number, name: Uint8Array, ino: number): number {
+    if (!this.#tree.isLive(parent)) return -116;
+    const dirFd = this.#directories.get(parent);
+    if (dirFd < 0) return dirFd;
+    const flags = Open.read | Open.noFollow | Open.nonBlock;
+    const fd = this.#files.openBeneath(dirFd, name, flags, 0);
+    if (fd < 0) return fd;
+    if (this.#files.fstat(fd, this.#stat) === 0 && this.#stat[Stat.ino] === ino) return fd;
+    this.#files.close(fd);
+    return -116;
+  }
+
+  #forget(node: number): void {
+    const tree = this.#tree;
+    if (tree.isDirectory(node) && tree.ino[node] !== 0) {
+      this.#options.unwatchDirectory(tree.ino[node]!, tree.gen[node]!);
+    }
+    this.#readable.forget(node);
+    this.#directories.forget(node);
+    this.dirty.forget(node);
+    this.stores.forget(node);
+  }
+
+  /** Cleans mapped files that have rested and marks what must be read. */
+  settleStores(nowUs: number): void {
+    this.stores.settle(
+      nowUs,
+      (node) => (this.#tree.isLive(node) ? this.#readable.get(node) : -116),
+      (node, from, to) => this.dirty.addExtent(node, from, to),
+    );
+  }
+
+  #problem(node: number, operation: string, result: number): void {
+    this.#options.problems.add({
+      side: "source",
+      path: this.#tree.path(node),
+      operation,
+      errno: errnoName(result),
+    });
+  }
+
+  #problems(parent: number, name: Uint8Array, operation: string, result: number): void {
+    const path = `${this.#tree.path(parent)}/${Buffer.from(name).toString("utf8")}`;
+    this.#options.problems.add({ side: "source", path, operation, errno: errnoName(result) });
+  }
+}

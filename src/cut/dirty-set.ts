@@ -1,0 +1,278 @@
+/**
+ * `DirtySet`: what has changed since it was last looked at, coalesced: names by directory, extents
+ * and metadata by node. It is the mailbox between capture and the cut: it never drops, and its size
+ * is bounded by the tree, because a second change of the same thing adds nothing.
+ *
+ * In: a backend's ChangeSink calls. Out: `take*` for the planner. While a cut is being read it also
+ * answers the question of the seqlock: has anything that was read changed since? (`conflict`)
+ *
+ * Changes of nodes that the tree does not know are ignored: whoever discovers a node reads all of it.
+ */
+import { NameChange, type ChangeSink } from "../capture/index.ts";
+import { ExtentList, type Tree } from "../tree/index.ts";
+import { SharedPositionRuns } from "./shared-position.ts";
+
+export interface DirtyName {
+  parent: number;
+  name: Uint8Array;
+  /** NameChange bits that were told. */
+  change: number;
+}
+
+export class DirtyNode {
+  readonly extents: ExtentList = new ExtentList();
+  /** Mode, owner, times or attributes may have changed. */
+  metadata = false;
+  /** Closed by a writer: if the file changed and nobody told an extent, all of it is unknown. */
+  closed = false;
+  attempts = 0;
+}
+
+export interface DirtyPath {
+  path: Uint8Array;
+  processId: number;
+  directoryFd: number;
+  truncatedTo: number;
+}
+
+/** Path events kept until they are resolved; more become a rescan. */
+export const dirtyPathCountMax = 1024;
+/** Inodes remembered as moved to a place that is not known yet. */
+export const movedCountMax = 65536;
+
+export class DirtySet implements ChangeSink {
+  readonly #tree: Tree;
+  readonly #onStore: (node: number, from: number, to: number) => void;
+  readonly #runs: SharedPositionRuns = new SharedPositionRuns();
+  #names: Map<string, DirtyName> = new Map();
+  #nodes: Map<number, DirtyNode> = new Map();
+  #paths: DirtyPath[] = [];
+  readonly #moved: Set<string> = new Set();
+  readonly #readExtents: Map<number, ExtentList> = new Map();
+  #readNames = false;
+  /** Everything must be compared: records of unknown files were lost. */
+  rescan = false;
+  /** Something that the present epoch has read changed after it was read. */
+  conflict = false;
+  /** Monotonic µs of the oldest change told since the last `takeOldest`; Infinity when none. */
+  #oldestUs = Infinity;
+  changeCount = 0;
+
+  /** `onStore` hears of stores through shared mappings, which need write-protecting anew. */
+  constructor(tree: Tree, onStore: (node: number, from: number, to: number) => void) {
+    this.#tree = tree;
+    this.#onStore = onStore;
+  }
+
+  get isEmpty(): boolean {
+    return (
+      this.#names.size === 0 && this.#nodes.size === 0 && !this.rescan && this.#paths.length === 0
+    );
+  }
+
+  get nameCount(): number {
+    return this.#names.size;
+  }
+
+  get nodeCount(): number {
+    return this.#nodes.size;
+  }
+
+  /** A new epoch begins: nothing has been read for it. */
+  beginEpoch(): void {
+    this.#readExtents.clear();
+    this.#readNames = false;
+    this.conflict = false;
+  }
+
+  /** The present epoch has read this extent. */
+  noteRead(node: number, from: number, to: number): void {
+    let list = this.#readExtents.get(node);
+    if (list === undefined) {
+      list = new ExtentList();
+      this.#readExtents.set(node, list);
+    }
+    list.add(from, to);
+  }
+
+  /** The present epoch has looked at names. */
+  noteNamesRead(): void {
+    this.#readNames = true;
+  }
+
+  takeNames(): DirtyName[] {
+    if (this.#names.size === 0) return [];
+    const taken = [...this.#names.values()];
+    this.#names = new Map();
+    return taken;
+  }
+
+  takeNodes(): Map<number, DirtyNode> {
+    const taken = this.#nodes;
+    this.#nodes = new Map();
+    return taken;
+  }
+
+  takePaths(): DirtyPath[] {
+    if (this.#paths.length === 0) return this.#paths;
+    const taken = this.#paths;
+    this.#paths = [];
+    return taken;
+  }
+
+  takeOldestUs(): number {
+    const oldest = this.#oldestUs;
+    this.#oldestUs = Infinity;
+    return oldest;
+  }
+
+  /** Whether this inode was told to have moved somewhere, so that it should not be thrown away. */
+  hasMoved(ino: number, gen: number): boolean {
+    return this.#moved.has(`${ino}.${gen}`);
+  }
+
+  clearMoved(): void {
+    this.#moved.clear();
+  }
+
+  forget(node: number): void {
+    this.#nodes.delete(node);
+    this.#readExtents.delete(node);
+    this.#runs.forget(node);
+  }
+
+  /** Marks a range by node id: for the planner itself. */
+  addExtent(node: number, from: number, to: number): DirtyNode {
+    const dirty = this.#dirty(node);
+    dirty.extents.add(from, to);
+    const read = this.#readExtents.get(node);
+    if (read !== undefined && read.intersects(from, to)) this.conflict = true;
+    return dirty;
+  }
+
+  addMetadata(node: number): void {
+    this.#dirty(node).metadata = true;
+  }
+
+  addName(parent: number, name: Uint8Array, change: number): void {
+    const key = `${parent}/${latin1(name)}`;
+    const known = this.#names.get(key);
+    if (known === undefined) this.#names.set(key, { parent, name, change });
+    else known.change |= change;
+    if (this.#readNames) this.conflict = true;
+  }
+
+  #dirty(node: number): DirtyNode {
+    let dirty = this.#nodes.get(node);
+    if (dirty === undefined) {
+      dirty = new DirtyNode();
+      this.#nodes.set(node, dirty);
+    }
+    return dirty;
+  }
+
+  #told(timeUs: number): void {
+    this.changeCount++;
+    if (timeUs < this.#oldestUs) this.#oldestUs = timeUs;
+  }
+
+  written(
+    ino: number,
+    gen: number,
+    from: number,
+    to: number,
+    timeUs: number,
+    sharedPosition: boolean,
+    mapped: boolean,
+  ): void {
+    const node = this.#tree.byInode(ino, gen);
+    if (node === 0) return;
+    this.#told(timeUs);
+    const start = sharedPosition ? this.#runs.widen(node, from, to) : from;
+    this.addExtent(node, start, to);
+    if (mapped) this.#onStore(node, start, to);
+  }
+
+  appended(ino: number, gen: number, timeUs: number): void {
+    const node = this.#tree.byInode(ino, gen);
+    if (node === 0) return;
+    this.#told(timeUs);
+    this.addExtent(node, this.#tree.size[node]!, Infinity);
+  }
+
+  truncated(ino: number, gen: number, size: number, timeUs: number): void {
+    const node = this.#tree.byInode(ino, gen);
+    if (node === 0) return;
+    this.#told(timeUs);
+    this.addExtent(node, Math.min(size, this.#tree.size[node]!), Infinity);
+  }
+
+  unknownContent(ino: number, gen: number): void {
+    const node = this.#tree.byInode(ino, gen);
+    if (node === 0) return;
+    this.#told(Infinity);
+    this.addExtent(node, 0, Infinity);
+  }
+
+  stored(ino: number, gen: number, from: number, to: number): void {
+    const node = this.#tree.byInode(ino, gen);
+    if (node !== 0) this.#onStore(node, from, to);
+  }
+
+  mapped(ino: number, gen: number): void {
+    const node = this.#tree.byInode(ino, gen);
+    if (node !== 0) this.#onStore(node, 0, Infinity);
+  }
+
+  attributes(ino: number, gen: number): void {
+    const node = this.#tree.byInode(ino, gen);
+    if (node === 0) return;
+    this.#told(Infinity);
+    this.#dirty(node).metadata = true;
+    if (this.#readExtents.has(node)) this.conflict = true;
+  }
+
+  closed(ino: number, gen: number): void {
+    const node = this.#tree.byInode(ino, gen);
+    if (node !== 0) this.#dirty(node).closed = true;
+  }
+
+  name(
+    directoryIno: number,
+    directoryGen: number,
+    name: Uint8Array,
+    childIno: number,
+    childGen: number,
+    change: number,
+  ): void {
+    if (change & NameChange.moved && childIno !== 0) {
+      if (this.#moved.size >= movedCountMax) this.#moved.clear();
+      this.#moved.add(`${childIno}.${childGen}`);
+    }
+    const parent = this.#tree.byInode(directoryIno, directoryGen);
+    if (parent === 0) return;
+    this.#told(Infinity);
+    this.addName(parent, name, change);
+  }
+
+  path(path: Uint8Array, processId: number, directoryFd: number, truncatedTo: number): void {
+    if (this.#paths.length >= dirtyPathCountMax) this.rescan = true;
+    else this.#paths.push({ path, processId, directoryFd, truncatedTo });
+  }
+
+  lost(ino: number, gen: number): void {
+    const node = this.#tree.byInode(ino, gen);
+    if (node === 0) return;
+    this.addExtent(node, 0, Infinity).metadata = true;
+  }
+
+  overflow(): void {
+    this.rescan = true;
+    this.conflict = true;
+  }
+}
+
+/** Bytes as a string of the same length, for use as a key. */
+export function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+}

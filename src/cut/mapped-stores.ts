@@ -1,0 +1,142 @@
+/**
+ * Stores through shared mappings. The kernel tells of the first store to a clean page and then no
+ * more, until the page has been written out and thereby write-protected again. So after a store the
+ * file rests a moment, its pages are cleaned (sync_file_range), and only then read: a store before
+ * the cleaning is in what is read, a store after it is told anew.
+ *
+ * A mapping made over pages that write(2) had left dirty would go unseen; so when a file is mapped
+ * its dirty pages are looked up (cachestat), cleaned and read.
+ *
+ * Cleaning costs disk writes; a file that is stored to without pause rests longer each time.
+ * Source: mm/page-writeback.c (folio_mark_dirty), man 2 sync_file_range.
+ */
+import { ExtentList } from "../tree/index.ts";
+import type { Files } from "../world/index.ts";
+
+/** First rest after a store, and the longest that a busy file is given. */
+export const storeRestMsMin = 2;
+export const storeRestMsMax = 128;
+/** A file quiet for this long starts again with the shortest rest. */
+const calmUs = 500_000;
+/** Dirty extents told apart when a mapping is made; more are taken as one. */
+const dirtyExtentCountMax = 256;
+const pageBytes = 4096;
+
+interface Resting {
+  readonly extents: ExtentList;
+  dueUs: number;
+}
+
+interface Pace {
+  restMs: number;
+  lastUs: number;
+}
+
+/** Files whose pace is remembered. */
+export const paceCountMax = 4096;
+
+export class MappedStores {
+  readonly #files: Files;
+  readonly #resting: Map<number, Resting> = new Map();
+  readonly #paces: Map<number, Pace> = new Map();
+
+  constructor(files: Files) {
+    this.#files = files;
+  }
+
+  get count(): number {
+    return this.#resting.size;
+  }
+
+  /** Monotonic µs when the next file has rested; Infinity when none rests. */
+  get nextDueUs(): number {
+    let due = Infinity;
+    for (const { dueUs } of this.#resting.values()) due = Math.min(due, dueUs);
+    return due;
+  }
+
+  /** Bytes [from, to) may be changing. */
+  add(node: number, from: number, to: number, nowUs: number): void {
+    let resting = this.#resting.get(node);
+    if (resting === undefined) {
+      const restMs = this.#rest(node, nowUs);
+      resting = { extents: new ExtentList(), dueUs: nowUs + restMs * 1000 };
+      this.#resting.set(node, resting);
+    }
+    resting.extents.add(from, to);
+  }
+
+  forget(node: number): void {
+    this.#resting.delete(node);
+    this.#paces.delete(node);
+  }
+
+  #rest(node: number, nowUs: number): number {
+    let pace = this.#paces.get(node);
+    if (pace === undefined || nowUs - pace.lastUs > calmUs) {
+      pace = { restMs: storeRestMsMin, lastUs: nowUs };
+    } else {
+      pace.restMs = Math.min(storeRestMsMax, pace.restMs * 2);
+      pace.lastUs = nowUs;
+    }
+    this.#paces.delete(node);
+    if (this.#paces.size >= paceCountMax) this.#paces.delete(this.#paces.keys().next().value!);
+    this.#paces.set(node, pace);
+    return pace.restMs;
+  }
+
+  /**
+   * Cleans the files that have rested (all of them when `nowUs` is Infinity) and tells what must be
+   * read. `open` gives a descriptor or a negative errno; a file that cannot be opened is left to the
+   * events of its name.
+   */
+  settle(
+    nowUs: number,
+    open: (node: number) => number,
+    dirty: (node: number, from: number, to: number) => void,
+  ): void {
+    for (const [node, { extents, dueUs }] of this.#resting) {
+      if (dueUs > nowUs) continue;
+      this.#resting.delete(node);
+      const fd = open(node);
+      if (fd < 0) continue;
+      for (let i = 0; i < extents.count; i++) {
+        this.#clean(fd, extents.from(i), extents.to(i), (from, to) => dirty(node, from, to));
+      }
+    }
+  }
+
+  #clean(fd: number, from: number, to: number, dirty: (from: number, to: number) => void): void {
+    if (to !== Infinity) {
+      const start = from - (from % pageBytes);
+      this.#files.cleanPages(fd, start, to - start);
+      return dirty(from, to);
+    }
+    // The whole file, because it was mapped: only what is dirty can have been stored to unseen.
+    const found: [number, number][] = [];
+    const complete = this.#findDirty(fd, found);
+    this.#files.cleanPages(fd, 0, 0);
+    if (!complete) return dirty(from, to);
+    for (const [start, end] of found) dirty(start, end);
+  }
+
+  /** Bisects the file for dirty pages. False when the kernel cannot tell (before 6.5). */
+  #findDirty(fd: number, found: [number, number][]): boolean {
+    const end = 2 ** 52;
+    const pending: [number, number][] = [[0, end]];
+    for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+      const [from, to] = next;
+      const pages = this.#files.dirtyPages(fd, from, to === end ? 0 : to - from);
+      if (pages === 0) continue;
+      if (pages < 0) return false;
+      const small = to - from <= 16 * pageBytes || pages * pageBytes >= to - from;
+      if (small || found.length >= dirtyExtentCountMax) {
+        found.push([from, to]);
+        continue;
+      }
+      const middle = from + pageBytes * Math.ceil((to - from) / 2 / pageBytes);
+      pending.push([middle, to], [from, middle]);
+    }
+    return true;
+  }
+}

@@ -1,0 +1,458 @@
+/**
+ * `NamePlanner`: turns observed names into the fewest operations that make the target's names equal.
+ *
+ * In: names to look at. It looks at them (statx below the directory's descriptor), and at the other
+ * known names of every node that it meets: a node found at a new place while its old name is gone has
+ * moved, whatever the order of events; a node found at both is a hard link.
+ * Out: operations through the writer, with the tree updated to match; content and scans as tasks.
+ *
+ * Rules: a node that is wanted elsewhere is never thrown away: it steps aside (exchange, or detach);
+ * a file replaced by a file is replaced atomically; a directory that lost its name is buried only at
+ * the end of the round, when no scan has found it or its children elsewhere.
+ * Cost: one statx a name; nothing of what lies below a moved directory is touched.
+ */
+import { Directories } from "../descriptors/index.ts";
+import type { ProblemLog } from "../model/index.ts";
+import type { Tree } from "../tree/index.ts";
+import { Errno, errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts";
+import { type OpWriter, symlinkBytesMax } from "../wire/index.ts";
+import type { DirtySet } from "./dirty-set.ts";
+import { genOf, inoOf, type Slot, slotKey } from "./slot.ts";
+
+/** What the planner leaves for the cut to do, in this order. */
+export interface PlannedTasks {
+  /** Read all of a new file, then give it its name. */
+  newFile(node: number, parent: number, name: Uint8Array): void;
+  /** Give a node one more name, once it has its first. */
+  linkLater(node: number, parent: number, name: Uint8Array): void;
+  /** Look at everything in a directory. `deep`: in known subdirectories too. */
+  scan(node: number, deep: boolean): void;
+  /** Compare metadata and, by size and time, content of a node that is in both trees. */
+  compare(node: number, stat: Float64Array): void;
+}
+
+export class NamePlanner {
+  readonly #files: Files;
+  readonly #tree: Tree;
+  readonly #directories: Directories;
+  readonly #writer: OpWriter;
+  readonly #dirty: DirtySet;
+  readonly #problems: ProblemLog;
+  readonly #tasks: PlannedTasks;
+  readonly #forget: (node: number) => void;
+  readonly #mount: number;
+  readonly #stat: Float64Array = new Float64Array(statSlots);
+  readonly #linkTarget: Uint8Array = new Uint8Array(symlinkBytesMax);
+  /** Directories whose times must be set when the round ends. */
+  readonly touched: Set<number> = new Set();
+  /** Where each inode of the present plan was observed. */
+  readonly #seenAt: Map<string, Slot[]> = new Map();
+  /** Nodes that lost their last name this round. */
+  readonly #limbo: Set<number> = new Set();
+  mountCount = 0;
+
+  constructor(options: {
+    files: Files;
+    rootFd: number;
+    tree: Tree;
+    directories: Directories;
+    writer: OpWriter;
+    dirty: DirtySet;
+    problems: ProblemLog;
+    tasks: PlannedTasks;
+    /** A node is leaving the tree. */
+    forget: (node: number) => void;
+  }) {
+    this.#files = options.files;
+    this.#tree = options.tree;
+    this.#directories = options.directories;
+    this.#writer = options.writer;
+    this.#dirty = options.dirty;
+    this.#problems = options.problems;
+    this.#tasks = options.tasks;
+    this.#forget = options.forget;
+    this.#files.statAt(options.rootFd, new Uint8Array(0), this.#stat);
+    this.#mount = this.#stat[Stat.mount]!;
+  }
+
+  /** What has this name now; undefined when it must be left as it is (unreadable, other mount). */
+  observe(parent: number, name: Uint8Array): Slot | undefined {
+    if (!this.#tree.isLive(parent)) return undefined;
+    const dirFd = this.#directories.get(parent);
+    // The directory itself has moved or gone: for its names that is as good as absent.
+    if (dirFd < 0) return { parent, name, stat: undefined };
+    const result = this.#files.statAt(dirFd, name, this.#stat);
+    if (result === 0) {
+      if (!this.isSameMount(this.#stat)) return undefined;
+      return { parent, name, stat: this.#stat.slice() };
+    }
+    if (result === -Errno.ENOENT || result === -Errno.ENOTDIR) {
+      return { parent, name, stat: undefined };
+    }
+    this.#problem(parent, "stat", result);
+    return undefined;
+  }
+
+  isSameMount(stat: Float64Array): boolean {
+    if (stat[Stat.mount] === this.#mount) return true;
+    this.mountCount++;
+    return false;
+  }
+
+  /** Brings the names of the slots, and whatever moved from or to them, into agreement. */
+  plan(observed: readonly Slot[], deep: boolean): void {
+    this.#dirty.noteNamesRead();
+    const slots = this.#closure(observed);
+    let waiting = this.#placements(slots);
+    while (waiting.length > 0) {
+      const blocked = waiting.filter((slot) => !this.#settle(slot, slots, deep, false));
+      if (blocked.length === waiting.length) {
+        // Directories that wait for each other, like `a/b` becoming `b/a`: one steps aside.
+        const [first, ...rest] = blocked;
+        this.#settle(first!, slots, deep, true);
+        waiting = rest;
+      } else {
+        waiting = blocked;
+      }
+    }
+    for (const slot of slots.values()) this.#clear(slot);
+  }
+
+  /** Removes what lost its name and was not found anywhere. To be called when no scan is left. */
+  bury(): void {
+    for (const node of this.#limbo) {
+      if (!this.#tree.isLive(node)) continue;
+      this.#touchParents(node);
+      this.#writer.remove(node);
+      this.#removeNode(node);
+    }
+    this.#limbo.clear();
+  }
+
+  get limboCount(): number {
+    return this.#limbo.size;
+  }
+
+  /** Whether the node is waiting to be buried. */
+  isInLimbo(node: number): boolean {
+    return this.#limbo.has(node);
+  }
+
+  /** Tells the target of a node's name, which may replace another file. */
+  place(node: number, parent: number, name: Uint8Array): void {
+    const occupant = this.#tree.child(parent, name);
+    if (occupant !== 0) this.#dropName(parent, name, occupant);
+    this.#writer.place(node, parent, name);
+    this.#tree.addName(parent, name, node);
+    this.touched.add(parent);
+  }
+
+  link(node: number, parent: number, name: Uint8Array): void {
+    const occupant = this.#tree.child(parent, name);
+    if (occupant === node) return;
+    if (occupant !== 0) this.#dropName(parent, name, occupant);
+    this.#writer.link(node, parent, name);
+    this.#tree.addName(parent, name, node);
+    this.touched.add(parent);
+  }
+
+  /** Gives up a node that was announced and got no name. */
+  abandon(node: number): void {
+    this.#writer.remove(node);
+    this.#removeNode(node);
+  }
+
+  /** Adds the other known names of every node met, and names that are gone. */
+  #closure(observed: readonly Slot[]): Map<string, Slot> {
+    const slots = new Map<string, Slot>();
+    const pending = [...observed];
+    for (let slot = pending.pop(); slot !== undefined; slot = pending.pop()) {
+      const key = slotKey(slot.parent, slot.name);
+      if (slots.has(key)) continue;
+      slots.set(key, slot);
+      if (slot.stat === undefined) continue;
+      const node = this.#tree.byInode(inoOf(slot), genOf(slot));
+      if (node === 0 || this.#tree.child(slot.parent, slot.name) === node) continue;
+      const { names } = this.#tree;
+      for (let id = this.#tree.firstName[node]!; id !== 0; id = names.nextOfNode[id]!) {
+        const parent = names.parent[id]!;
+        const name = names.bytes(id).slice();
+        if (slots.has(slotKey(parent, name))) continue;
+        const other = this.observe(parent, name);
+        if (other !== undefined) pending.push(other);
+      }
+    }
+    return slots;
+  }
+
+  /** Slots where the tree has something else than was observed. */
+  #placements(slots: ReadonlyMap<string, Slot>): Slot[] {
+    const waiting: Slot[] = [];
+    this.#seenAt.clear();
+    for (const slot of slots.values()) {
+      if (slot.stat === undefined) continue;
+      const key = `${inoOf(slot)}.${genOf(slot)}`;
+      const seen = this.#seenAt.get(key);
+      if (seen === undefined) this.#seenAt.set(key, [slot]);
+      else seen.push(slot);
+      const node = this.#tree.byInode(inoOf(slot), genOf(slot));
+      const present = this.#tree.child(slot.parent, slot.name);
+      if (node !== 0 && node === present) {
+        this.#limbo.delete(node);
+        continue;
+      }
+      waiting.push(slot);
+    }
+    return waiting;
+  }
+
+  /** Places what was observed at the slot. False when something else has to move first. */
+  #settle(
+    slot: Slot,
+    slots: ReadonlyMap<string, Slot>,
+    deep: boolean,
+    stepAside: boolean,
+  ): boolean {
+    const tree = this.#tree;
+    const { parent, name } = slot;
+    if (!tree.isLive(parent)) return true;
+    const node = tree.byInode(inoOf(slot), genOf(slot));
+    if (node !== 0 && tree.isDirectory(node) && tree.isWithin(parent, node)) {
+      if (!stepAside) return false;
+      this.#detach(node);
+    }
+    if (node === 0 && this.#adopt(slot, deep)) return true;
+    const occupant = tree.child(parent, name);
+    if (occupant === node && node !== 0) return true;
+    if (occupant !== 0 && this.#makeWay(slot, node, occupant, slots)) return true;
+    if (node !== 0) this.#bring(node, slot, slots);
+    else this.#create(slot);
+    return true;
+  }
+
+  /** Moves or prepares the occupant of a slot. True when an exchange has settled the slot as well. */
+  #makeWay(
+    slot: Slot,
+    node: number,
+    occupant: number,
+    slots: ReadonlyMap<string, Slot>,
+  ): boolean {
+    const tree = this.#tree;
+    const { parent, name } = slot;
+    const single = tree.names.nextOfNode[tree.firstName[occupant]!] === 0;
+    const wanted = this.#isWanted(occupant);
+    if (wanted && single && node !== 0 && this.#exchange(slot, node, occupant, slots)) return true;
+    const kindsClash = tree.isDirectory(occupant) || (slot.stat![Stat.mode]! & Mode.typeMask) === Mode.directory;
+    if (!single) {
+      if (kindsClash) this.#unlink(parent, name, occupant);
+      return false;
+    }
+    if (wanted || kindsClash) {
+      this.#detach(occupant);
+      this.#limbo.add(occupant);
+    }
+    return false;
+  }
+
+  /** Swaps two nodes that want each other's place, in one step. */
+  #exchange(
+    slot: Slot,
+    node: number,
+    occupant: number,
+    slots: ReadonlyMap<string, Slot>,
+  ): boolean {
+    const tree = this.#tree;
+    const own = tree.firstName[node]!;
+    if (own === 0 || tree.names.nextOfNode[own] !== 0) return false;
+    const ownParent = tree.names.parent[own]!;
+    const ownName = tree.names.bytes(own).slice();
+    const there = slots.get(slotKey(ownParent, ownName));
+    if (there?.stat === undefined || tree.byInode(inoOf(there), genOf(there)) !== occupant) {
+      return false;
+    }
+    if (tree.isWithin(ownParent, occupant) || tree.isWithin(slot.parent, node)) return false;
+    this.#writer.rename(ownParent, ownName, slot.parent, slot.name, 1);
+    tree.removeName(own);
+    tree.removeName(tree.names.find(slot.parent, slot.name));
+    tree.addName(slot.parent, slot.name, node);
+    tree.addName(ownParent, ownName, occupant);
+    this.touched.add(ownParent);
+    this.touched.add(slot.parent);
+    this.#limbo.delete(node);
+    this.#limbo.delete(occupant);
+    return true;
+  }
+
+  /** Whether the node was seen at some slot where it is not yet, or was told to have moved. */
+  #isWanted(node: number): boolean {
+    const ino = this.#tree.ino[node]!;
+    const gen = this.#tree.gen[node]!;
+    if (ino === 0) return false;
+    if (this.#dirty.hasMoved(ino, gen)) return true;
+    const seen = this.#seenAt.get(`${ino}.${gen}`) ?? [];
+    return seen.some((slot) => this.#tree.child(slot.parent, slot.name) !== node);
+  }
+
+  /** Brings a node that the target has to the slot: by rename when an old name is gone, else a link. */
+  #bring(node: number, slot: Slot, slots: ReadonlyMap<string, Slot>): void {
+    const tree = this.#tree;
+    const { parent, name } = slot;
+    this.#limbo.delete(node);
+    this.#dirty.addMetadata(node);
+    let gone = 0;
+    for (let id = tree.firstName[node]!; id !== 0; id = tree.names.nextOfNode[id]!) {
+      const seen = slots.get(slotKey(tree.names.parent[id]!, tree.names.bytes(id)));
+      const still =
+        seen === undefined ||
+        (seen.stat !== undefined && inoOf(seen) === tree.ino[node] && genOf(seen) === tree.gen[node]);
+      if (!still || tree.isDirectory(node)) gone = id;
+    }
+    if (gone !== 0) {
+      const fromParent = tree.names.parent[gone]!;
+      const fromName = tree.names.bytes(gone).slice();
+      const occupant = tree.child(parent, name);
+      this.#writer.rename(fromParent, fromName, parent, name, 0);
+      tree.removeName(gone);
+      if (occupant !== 0) this.#dropName(parent, name, occupant);
+      tree.addName(parent, name, node);
+      this.touched.add(fromParent);
+      this.touched.add(parent);
+    } else if (tree.firstName[node] !== 0) {
+      this.link(node, parent, name);
+    } else if (this.#pendingFiles.has(node)) {
+      this.#tasks.linkLater(node, parent, name);
+    } else {
+      this.place(node, parent, name);
+    }
+  }
+
+  /** New files that were announced and wait for their content. */
+  readonly #pendingFiles: Set<number> = new Set();
+
+  /** The cut has given the file its name, or has given it up. */
+  filePlaced(node: number): void {
+    this.#pendingFiles.delete(node);
+  }
+
+  /** Takes a node of the manifest, which has no inode of ours yet, for what was observed there. */
+  #adopt(slot: Slot, deep: boolean): boolean {
+    const tree = this.#tree;
+    const occupant = tree.child(slot.parent, slot.name);
+    if (occupant === 0 || tree.ino[occupant] !== 0) return false;
+    const mode = slot.stat![Stat.mode]!;
+    const kind = mode & Mode.typeMask;
+    if ((tree.mode[occupant]! & Mode.typeMask) !== kind) return false;
+    if (kind === Mode.symlink) {
+      const target = this.#readLink(slot);
+      const present = tree.symlinkTarget.get(occupant);
+      if (present === undefined || Buffer.compare(present, target) !== 0) return false;
+    }
+    const isDevice = kind === Mode.blockDevice || kind === Mode.characterDevice;
+    if (isDevice && tree.rdev[occupant] !== slot.stat![Stat.rdev]) return false;
+    tree.bindInode(occupant, inoOf(slot), genOf(slot));
+    this.#tasks.compare(occupant, slot.stat!);
+    if (kind === Mode.directory) this.#tasks.scan(occupant, deep);
+    return true;
+  }
+
+  #create(slot: Slot): void {
+    const tree = this.#tree;
+    const { parent, name } = slot;
+    const stat = slot.stat!;
+    const mode = stat[Stat.mode]!;
+    const kind = mode & Mode.typeMask;
+    const node = tree.addNode(mode);
+    const target = kind === Mode.symlink ? this.#readLink(slot) : new Uint8Array(0);
+    if (kind === Mode.symlink && target.length === 0) {
+      // Gone or replaced since it was looked at: its next event brings it.
+      tree.removeNode(node);
+      this.#dirty.addName(parent, name, 0);
+      return;
+    }
+    tree.bindInode(node, inoOf(slot), genOf(slot));
+    this.#writer.create(node, mode, stat[Stat.rdev]!, target);
+    if (kind === Mode.symlink) tree.symlinkTarget.set(node, target);
+    // The target does not have this yet: compare() says what differs.
+    tree.uid[node] = 0xffffffff;
+    tree.mtimeSec[node] = NaN;
+    if (kind === Mode.regular) {
+      this.#pendingFiles.add(node);
+      this.#tasks.newFile(node, parent, name);
+      return;
+    }
+    this.place(node, parent, name);
+    if (kind === Mode.directory) this.#tasks.scan(node, false);
+    this.#tasks.compare(node, stat);
+  }
+
+  /** Takes away a name that was observed to be gone, and its node with the last one. */
+  #clear(slot: Slot): void {
+    const tree = this.#tree;
+    const id = tree.isLive(slot.parent) ? tree.names.find(slot.parent, slot.name) : 0;
+    if (id === 0) return;
+    const node = tree.names.node[id]!;
+    if (slot.stat !== undefined) return;
+    const single = tree.names.nextOfNode[tree.firstName[node]!] === 0;
+    const mayReturn =
+      tree.isDirectory(node) || this.#dirty.hasMoved(tree.ino[node]!, tree.gen[node]!);
+    if (single && mayReturn) {
+      this.#limbo.add(node);
+      return;
+    }
+    this.#unlink(slot.parent, slot.name, node);
+  }
+
+  #unlink(parent: number, name: Uint8Array, node: number): void {
+    this.#writer.unlink(parent, name);
+    this.touched.add(parent);
+    this.#dropName(parent, name, node);
+  }
+
+  #dropName(parent: number, name: Uint8Array, node: number): void {
+    this.#tree.removeName(this.#tree.names.find(parent, name));
+    if (this.#tree.firstName[node] === 0) this.#removeNode(node);
+  }
+
+  #detach(node: number): void {
+    const { names, firstName } = this.#tree;
+    const id = firstName[node]!;
+    if (id === 0) return;
+    this.touched.add(names.parent[id]!);
+    this.#writer.detach(node);
+    this.#tree.removeName(id);
+  }
+
+  #removeNode(node: number): void {
+    this.#limbo.delete(node);
+    this.#tree.removeNode(node, (gone) => {
+      this.touched.delete(gone);
+      this.#limbo.delete(gone);
+      this.#pendingFiles.delete(gone);
+      this.#forget(gone);
+    });
+  }
+
+  #touchParents(node: number): void {
+    const { names, firstName } = this.#tree;
+    for (let id = firstName[node]!; id !== 0; id = names.nextOfNode[id]!) {
+      this.touched.add(names.parent[id]!);
+    }
+  }
+
+  #readLink(slot: Slot): Uint8Array {
+    const dirFd = this.#directories.get(slot.parent);
+    if (dirFd < 0) return new Uint8Array(0);
+    const bytes = this.#files.readlink(dirFd, slot.name, this.#linkTarget);
+    return this.#linkTarget.slice(0, Math.max(bytes, 0));
+  }
+
+  #problem(node: number, operation: string, result: number): void {
+    this.#problems.add({
+      side: "source",
+      path: this.#tree.path(node),
+      operation,
+      errno: errnoName(result),
+    });
+  }
+}
+

@@ -1,0 +1,32 @@
+/**
+ * Finds the node behind a path that another process used: truncate(2) and a few calls more name their
+ * file by path only, and no tracepoint shows the inode. The path is resolved as that process saw it
+ * (its root, its working directory, its descriptors), through /proc while the process lives.
+ */
+import type { Tree } from "../tree/index.ts";
+import { type Files, Open, Stat, statSlots } from "../world/index.ts";
+import type { DirtyPath } from "./dirty-set.ts";
+
+const AT_FDCWD = -100;
+const noName: Uint8Array = new Uint8Array(0);
+
+/**
+ * The node, 0 when the path leads to a file that is not in the tree, or a negative errno when it
+ * could not be resolved: then anything may have changed.
+ */
+export function resolvePath(files: Files, tree: Tree, dirty: DirtyPath): number {
+  const { path, processId, directoryFd } = dirty;
+  const start =
+    path[0] === 47
+      ? `/proc/${processId}/root`
+      : directoryFd === AT_FDCWD
+        ? `/proc/${processId}/cwd/`
+        : `/proc/${processId}/fd/${directoryFd}/`;
+  const fd = files.openPath(Buffer.concat([Buffer.from(start), path]), Open.path);
+  if (fd < 0) return fd;
+  const stat = new Float64Array(statSlots);
+  const result = files.statAt(fd, noName, stat);
+  files.close(fd);
+  if (result < 0) return result;
+  return tree.byInode(stat[Stat.ino]!, stat[Stat.gen]!);
+}

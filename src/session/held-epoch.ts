@@ -1,0 +1,135 @@
+/**
+ * `HeldEpoch`: the frames of one epoch, kept until it is whole. Small ones live in memory, the rest
+ * of a large one in a spool file that has no name any more, so that a crash leaves nothing behind.
+ *
+ * Frames are stored as they came (length, type, payload), whole frames per chunk.
+ */
+import { assert, SyncError } from "../base/index.ts";
+import { errnoName, type Files, Open } from "../world/index.ts";
+import { type Commit, FrameReader, type FrameType, mixChecksum } from "../wire/index.ts";
+import { heldBytesMax } from "./limits.ts";
+
+const chunkBytes = 65536;
+const spoolReadBytes = 1048576;
+
+export interface SpoolPlace {
+  files: Files;
+  /** Descriptor of the state directory. */
+  dirFd: number;
+}
+
+export class HeldEpoch {
+  readonly #place: SpoolPlace;
+  #chunks: Uint8Array[] = [];
+  #ends: number[] = [];
+  #memoryBytes = 0;
+  #spoolFd = -1;
+  #spoolBytes = 0;
+  /** Bytes of all frames. */
+  bytes = 0;
+  operationCount = 0;
+  checksum = 0;
+  /** Set when the epoch is whole; without it the frames are applied as they come (seeding). */
+  commit: Commit | undefined;
+
+  constructor(place: SpoolPlace) {
+    this.#place = place;
+  }
+
+  get isEmpty(): boolean {
+    return this.bytes === 0;
+  }
+
+  get spoolBytes(): number {
+    return this.#spoolBytes;
+  }
+
+  add(type: number, bytes: Uint8Array, start: number, end: number): void {
+    const length = end - start + 5;
+    const last = this.#chunks.length - 1;
+    let at = last < 0 ? 0 : this.#ends[last]!;
+    if (last < 0 || at + length > this.#chunks[last]!.length) {
+      if (this.#memoryBytes + length > heldBytesMax) this.#spool();
+      this.#chunks.push(new Uint8Array(Math.max(chunkBytes, length)));
+      this.#ends.push(0);
+      at = 0;
+    }
+    const chunk = this.#chunks[this.#chunks.length - 1]!;
+    writeHeader(chunk, at, end - start + 1, type);
+    chunk.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end), at + 5);
+    this.#ends[this.#chunks.length - 1] = at + length;
+    this.#memoryBytes += length;
+    this.bytes += length;
+    this.operationCount++;
+    this.checksum = mixChecksum(this.checksum, chunk, at + 4, at + length);
+  }
+
+  #spool(): void {
+    const { files, dirFd } = this.#place;
+    if (this.#spoolFd < 0) {
+      const fd = files.openBeneath(dirFd, new Uint8Array(0), Open.temporary | Open.readWrite, 0o600);
+      if (fd < 0) throw new SyncError("STATE_UNUSABLE", `spool file: ${errnoName(fd)}`);
+      this.#spoolFd = fd;
+    }
+    for (let i = 0; i < this.#chunks.length; i++) {
+      const n = files.pwrite(this.#spoolFd, this.#chunks[i]!, 0, this.#ends[i]!, this.#spoolBytes);
+      if (n < 0) throw new SyncError("TARGET_FULL", `write the spool file: ${errnoName(n)}`);
+      this.#spoolBytes += n;
+    }
+    this.#chunks = [];
+    this.#ends = [];
+    this.#memoryBytes = 0;
+  }
+
+  /** Calls `visit` for every frame, in order, and then lets go of everything. */
+  consume(visit: (type: number, bytes: Uint8Array, start: number, end: number) => void): void {
+    try {
+      if (this.#spoolFd >= 0) this.#readSpool(visit);
+      for (let i = 0; i < this.#chunks.length; i++) {
+        eachFrame(this.#chunks[i]!, this.#ends[i]!, visit);
+      }
+    } finally {
+      this.release();
+    }
+  }
+
+  #readSpool(visit: (type: number, bytes: Uint8Array, start: number, end: number) => void): void {
+    const reader = new FrameReader(visit);
+    const buffer = new Uint8Array(spoolReadBytes);
+    for (let at = 0; at < this.#spoolBytes;) {
+      const n = this.#place.files.pread(this.#spoolFd, buffer, 0, buffer.length, at);
+      if (n <= 0) throw new SyncError("STATE_UNUSABLE", `read the spool file: ${errnoName(n)}`);
+      reader.push(buffer.subarray(0, Math.min(n, this.#spoolBytes - at)));
+      at += n;
+    }
+  }
+
+  release(): void {
+    this.#chunks = [];
+    this.#ends = [];
+    if (this.#spoolFd >= 0) this.#place.files.close(this.#spoolFd);
+    this.#spoolFd = -1;
+  }
+}
+
+function writeHeader(chunk: Uint8Array, at: number, length: number, type: number): void {
+  chunk[at] = length & 255;
+  chunk[at + 1] = (length >>> 8) & 255;
+  chunk[at + 2] = (length >>> 16) & 255;
+  chunk[at + 3] = length >>> 24;
+  chunk[at + 4] = type;
+}
+
+function eachFrame(
+  chunk: Uint8Array,
+  end: number,
+  visit: (type: number, bytes: Uint8Array, start: number, end: number) => void,
+): void {
+  for (let at = 0; at < end;) {
+    const length =
+      chunk[at]! + chunk[at + 1]! * 256 + chunk[at + 2]! * 65536 + chunk[at + 3]! * 16777216;
+    assert(length > 0 && at + 4 + length <= end, "a held frame is whole");
+    visit(chunk[at + 4]! as FrameType, chunk, at + 5, at + 4 + length);
+    at += 4 + length;
+  }
+}

@@ -1,0 +1,20 @@
+/** Limits of a session. */
+
+/** Bytes that the source sends before the target says that it has consumed them. */
+export const windowBytesMax = 33554432;
+/** The target reports what it has consumed at least this often. */
+export const creditBytesMin = 4194304;
+/** Bytes of an epoch held in memory; what is beyond goes to a spool file. */
+export const heldBytesMax = 67108864;
+/** Whole epochs that wait to be applied. */
+export const epochCountMax = 256;
+/** Pieces of frames between the cut and the link. */
+export const frameCountMax = 1024;
+export const framesBytesMax = 4194304;
+/** A peer that is silent for this long is taken for lost; a quiet one pings more often. */
+export const silenceMsMax = 15000;
+export const pingMs = 5000;
+/** Time to finish what is in hand when asked to stop. */
+export const drainMsMax = 10000;
+/** Time for hello, scan of the target and manifest to begin. */
+export const greetingMsMax = 15000;

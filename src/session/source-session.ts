@@ -1,0 +1,495 @@
+/**
+ * `SourceSession`: one link's worth of being a source. Greets the target, takes its manifest for the
+ * synced tree, then cuts and sends epochs for as long as the link stands.
+ *
+ *   kernel -> capture --(changes)--> cut --(frames)--> send -> link
+ *   link -> receive: credit and acknowledgements open the window for the cut
+ *
+ * On the quiet path all of it runs in one call from the kernel's event to the socket's write.
+ * A session that ends leaves nothing behind but the target as it was at its last whole epoch; the
+ * next one compares everything anew.
+ */
+import { type ActorHandle, type Channel, type Context, Graph } from "../actor/index.ts";
+import { SyncError } from "../base/index.ts";
+import type { CaptureBackend } from "../capture/index.ts";
+import { type CutCounters, Cutter } from "../cut/index.ts";
+import type { ProblemLog } from "../model/index.ts";
+import type { Link } from "../transport/index.ts";
+import { rootId, Tree } from "../tree/index.ts";
+import type { Files, World } from "../world/index.ts";
+import {
+  decodeBye,
+  decodeManifestEntry,
+  decodeProblem,
+  decodeWelcome,
+  encodeControl,
+  FrameReader,
+  FrameType,
+  type ManifestEntry,
+  OpWriter,
+  protocolVersion,
+  type Welcome,
+} from "../wire/index.ts";
+import { asSyncError, byeError, checkProtocol, features, programVersion } from "./greeting.ts";
+import {
+  drainMsMax,
+  frameCountMax,
+  framesBytesMax,
+  greetingMsMax,
+  pingMs,
+  silenceMsMax,
+  windowBytesMax,
+} from "./limits.ts";
+
+const idleMs = 2000;
+/** Full native drains in one step; then the event loop has its turn. */
+const drainCountPerStep = 64;
+
+export interface SourceSessionOptions {
+  world: World;
+  files: Files;
+  backend: CaptureBackend;
+  rootFd: number;
+  link: Link;
+  problems: ProblemLog;
+  share: string;
+  subpath: string;
+  device: string;
+  /** The target equals the source for the first time, and has said so. */
+  onLive: () => void;
+}
+
+export interface SourceStatus extends CutCounters {
+  live: boolean;
+  sentEpoch: number;
+  ackedEpoch: number;
+  bytesSent: number;
+  bytesInFlight: number;
+  nodes: number;
+  names: number;
+  dirtyNames: number;
+  dirtyNodes: number;
+  captureDropped: number;
+  changes: number;
+  roundTripUs: number;
+  /** Time from the newest acknowledged epoch's oldest change to its acknowledgement. */
+  lagUs: number;
+  /** Wall clock of the newest epoch known to be applied. */
+  ackedWallMs: number;
+}
+
+interface SentEpoch {
+  epoch: number;
+  oldestUs: number;
+  wallMs: number;
+  live: boolean;
+}
+
+type Phase = "greeting" | "manifest" | "mirroring" | "ended";
+
+export class SourceSession {
+  /** Resolves when the session has ended; undefined after an orderly stop. */
+  readonly done: Promise<SyncError | undefined>;
+  readonly graph: Graph;
+  readonly #options: SourceSessionOptions;
+  readonly #tree: Tree = new Tree();
+  readonly #cutter: Cutter;
+  readonly #reader: FrameReader;
+  readonly #control: OpWriter;
+  readonly #frames: Channel<Uint8Array>;
+  readonly #changes: Channel<number>;
+  readonly #capture: ActorHandle;
+  readonly #cut: ActorHandle;
+  readonly #send: ActorHandle;
+  readonly #outbox: Uint8Array[] = [];
+  readonly #sent: SentEpoch[] = [];
+  #phase: Phase = "greeting";
+  #sentBytes = 0;
+  #consumedBytes = 0;
+  #isBlocked = false;
+  #heardUs = 0;
+  #startedUs = 0;
+  #end: (error: SyncError | undefined) => void = () => {};
+  #roundTripUs = 0;
+  #lagUs = 0;
+  #acked: SentEpoch = { epoch: 0, oldestUs: Infinity, wallMs: 0, live: false };
+  #isLive = false;
+  #isStopping = false;
+
+  constructor(options: SourceSessionOptions) {
+    this.#options = options;
+    const { world, link, backend } = options;
+    this.done = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    this.#reader = new FrameReader((type, bytes, start, end) =>
+      this.#onFrame(type, bytes, start, end),
+    );
+    this.#control = new OpWriter((piece) => {
+      if (!link.send(piece)) this.#isBlocked = true;
+    });
+
+    // The whole of the source: three actors, two channels.
+    this.graph = new Graph({
+      world,
+      stepsPerTurnMax: 10000,
+      restarts: { restartsMax: 3, restartWindowMs: 10000 },
+      failed: (failure) => this.#fail(failure.cause),
+    });
+    this.#changes = this.graph.channel<number>({ name: "changes", capacity: 1, sampleEvery: 64 });
+    this.#frames = this.graph.channel<Uint8Array>({
+      name: "frames",
+      capacity: frameCountMax,
+      sampleEvery: 64,
+      weigh: (piece) => piece.length,
+      weightMax: framesBytesMax,
+    });
+    this.#capture = this.graph.actor({
+      name: "capture",
+      troupe: "source",
+      state: () => this,
+      receives: [],
+      sends: [this.#changes.tx],
+      runsWithoutRoom: true,
+      behaviour: { step: (_, context) => this.#stepCapture(context) },
+    });
+    this.#cut = this.graph.actor({
+      name: "cut",
+      troupe: "source",
+      state: () => this,
+      receives: [this.#changes.rx],
+      sends: [this.#frames.tx],
+      behaviour: {
+        step: (_, context) => this.#stepCut(context),
+        mayStop: () => this.#mayStopCut(),
+      },
+    });
+    this.#send = this.graph.actor({
+      name: "send",
+      troupe: "source",
+      state: () => this,
+      receives: [this.#frames.rx],
+      sends: [],
+      behaviour: { step: (_, context) => this.#stepSend(context) },
+    });
+
+    this.#cutter = new Cutter({
+      ...options,
+      clock: world.clock,
+      tree: this.#tree,
+      writer: new OpWriter((piece) => this.#outbox.push(piece)),
+      drain: () => this.#context?.pull(this.#capture),
+      watchDirectory: (fd, ino, gen) => backend.watchDirectory(fd, ino, gen),
+      unwatchDirectory: (ino, gen) => backend.unwatchDirectory(ino, gen),
+      hasRoom: () => this.#hasRoom(),
+    });
+    this.#cutter.onCommit = (epoch, _fuzzy, live, oldestUs) =>
+      this.#sent.push({ epoch, oldestUs, wallMs: world.clock.wallMs(), live });
+  }
+
+  #context: Context | undefined;
+
+  /** Starts the link and says hello. */
+  start(): void {
+    const { link, share, subpath, device, world } = this.#options;
+    this.#startedUs = world.clock.monotonicUs();
+    this.#heardUs = this.#startedUs;
+    this.graph.start();
+    link.start({
+      onData: (bytes) => this.#onData(bytes),
+      onDrain: () => {
+        this.#isBlocked = false;
+        this.#send.wakeNow();
+      },
+      onClose: (error) =>
+        this.#finish(error ?? new SyncError("LINK_LOST", "the target closed the link")),
+    });
+    const hello = encodeControl({
+      protocol: protocolVersion,
+      version: programVersion,
+      features: [...features],
+      intent: "send",
+      share,
+      subpath,
+      device,
+    });
+    this.#control.control(FrameType.hello, hello);
+  }
+
+  /** The kernel has events: drain, cut and send, all before this returns if nothing is in the way. */
+  kernelReadable(): void {
+    this.#capture.wakeNow();
+  }
+
+  /** Sends what has happened so far, then ends. */
+  stop(): void {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    if (this.#phase !== "mirroring") return this.#finish(undefined);
+    this.#capture.wakeNow();
+    this.graph.requestShutdown({ deadlineMs: drainMsMax, voteEveryMs: 10 });
+    void this.graph.stopped.then(() => this.#finish(undefined));
+  }
+
+  status(): SourceStatus {
+    const { dirty, counters } = this.#cutter;
+    return {
+      ...counters,
+      live: this.#isLive,
+      sentEpoch: counters.epochs,
+      ackedEpoch: this.#acked.epoch,
+      bytesSent: this.#options.link.counters.bytesSent,
+      bytesInFlight: this.#sentBytes - this.#consumedBytes,
+      nodes: this.#tree.nodeCount,
+      names: this.#tree.nameCount,
+      dirtyNames: dirty.nameCount,
+      dirtyNodes: dirty.nodeCount,
+      captureDropped: this.#options.backend.droppedCount,
+      changes: dirty.changeCount,
+      roundTripUs: this.#roundTripUs,
+      lagUs: this.#lagUs,
+      ackedWallMs: this.#acked.wallMs,
+    };
+  }
+
+  /** Everything that has happened is acknowledged. */
+  get isQuiet(): boolean {
+    return this.#isLive && this.#cutter.isIdle && this.#sent.length === 0;
+  }
+
+  #hasRoom(): boolean {
+    return (
+      this.#outbox.length === 0 &&
+      this.#frames.tx.vacant() > 0 &&
+      this.#sentBytes - this.#consumedBytes < windowBytesMax
+    );
+  }
+
+  #stepCapture(context: Context): void {
+    const { backend } = this.#options;
+    let more = true;
+    for (let i = 0; i < drainCountPerStep && more; i++) more = backend.drain(this.#cutter.dirty);
+    if (more) context.wake();
+    this.#changes.tx.trySend(1);
+  }
+
+  #stepCut(context: Context): void {
+    this.#context = context;
+    if (this.#changes.rx.available() > 0) this.#changes.rx.commit(1);
+    if (this.#phase !== "mirroring") return;
+    this.#flushOutbox();
+    const now = this.#options.world.clock.monotonicUs();
+    const { stores } = this.#cutter;
+    if (stores.count > 0) this.#cutter.settleStores(context.stopping ? Infinity : now);
+    try {
+      const more = this.#cutter.step();
+      this.#flushOutbox();
+      if (more) context.wake();
+    } catch (error) {
+      this.#finish(asSyncError(error));
+      return;
+    }
+    if (stores.count > 0) {
+      this.#cutAfter(context, Math.max(1, (stores.nextDueUs - now) / 1000), now);
+    } else {
+      this.#cutAfter(context, idleMs, now);
+    }
+    if (this.#cutter.isIdle && now - this.#busyUs > idleMs * 1000) this.#cutter.closeIdle();
+    if (!this.#cutter.isIdle || this.#changedSince()) this.#busyUs = now;
+  }
+
+  #busyUs = 0;
+  #lastChanges = 0;
+  #wakeAtUs = 0;
+
+  #changedSince(): boolean {
+    const { changeCount } = this.#cutter.dirty;
+    const changed = changeCount !== this.#lastChanges;
+    this.#lastChanges = changeCount;
+    return changed;
+  }
+
+  /** One timer at a time, moved forward only when it must ring earlier. */
+  #cutAfter(context: Context, delayMs: number, nowUs: number): void {
+    const at = nowUs + delayMs * 1000;
+    if (this.#wakeAtUs > nowUs && this.#wakeAtUs <= at) return;
+    this.#wakeAtUs = at;
+    context.after(delayMs);
+  }
+
+  #flushOutbox(): void {
+    let taken = 0;
+    for (const piece of this.#outbox) {
+      if (!this.#frames.tx.fits(piece)) break;
+      this.#frames.tx.send(piece);
+      this.#sentBytes += piece.length;
+      taken++;
+    }
+    if (taken > 0) this.#outbox.splice(0, taken);
+  }
+
+  #mayStopCut(): true | string {
+    if (this.#phase !== "mirroring") return true;
+    if (!this.#cutter.isIdle) return "changes are being read";
+    if (this.#outbox.length > 0) return "frames are being sent";
+    if (this.#sent.length > 0) return "the target has not acknowledged the last epoch";
+    return true;
+  }
+
+  #stepSend(context: Context): void {
+    const { rx } = this.#frames;
+    while (!this.#isBlocked && rx.available() > 0) {
+      const piece = rx.peek(0)!;
+      if (!this.#options.link.send(piece)) this.#isBlocked = true;
+      rx.commit(1);
+    }
+    if (this.#outbox.length > 0) this.#cut.wake();
+    this.#listen(context);
+  }
+
+  #nextPingUs = 0;
+
+  /** Heartbeat: asks a quiet peer, and gives up on a silent one. */
+  #listen(context: Context): void {
+    const { clock } = this.#options.world;
+    const now = clock.monotonicUs();
+    if (now < this.#nextPingUs || this.#phase === "ended") return;
+    this.#nextPingUs = now + pingMs * 1000;
+    context.after(pingMs);
+    if (now - this.#heardUs > silenceMsMax * 1000) {
+      this.#finish(new SyncError("LINK_LOST", "the target has been silent for too long"));
+    } else if (this.#phase === "greeting") {
+      if (now - this.#startedUs > greetingMsMax * 1000) {
+        this.#finish(new SyncError("PEER_UNREACHABLE", "the target did not answer the hello"));
+      }
+    } else {
+      const payload = new Uint8Array(8);
+      new DataView(payload.buffer).setFloat64(0, now, true);
+      this.#control.control(FrameType.ping, payload);
+    }
+  }
+
+  #onData(bytes: Uint8Array): void {
+    if (this.#phase === "ended") return;
+    this.#heardUs = this.#options.world.clock.monotonicUs();
+    try {
+      this.#reader.push(bytes);
+    } catch (error) {
+      this.#finish(asSyncError(error));
+    }
+  }
+
+  #onFrame(type: number, bytes: Uint8Array, start: number, end: number): void {
+    switch (type) {
+      case FrameType.ack:
+        return this.#onAck(bytes, start, end);
+      case FrameType.pong:
+        return this.#onPong(bytes, start, end);
+      case FrameType.welcome:
+        return this.#onWelcome(decodeWelcome(bytes, start, end));
+      case FrameType.manifestEntry:
+        return this.#onManifest(decodeManifestEntry(bytes, start, end));
+      case FrameType.manifestEnd:
+        return this.#onManifestEnd();
+      case FrameType.problem: {
+        this.#options.problems.add({ side: "target", ...decodeProblem(bytes, start, end) });
+        return;
+      }
+      case FrameType.bye:
+        return this.#finish(byeError(decodeBye(bytes, start, end)));
+      default:
+        throw new SyncError("PEER_MALFORMED", `frame type ${type} has no place here`);
+    }
+  }
+
+  #onWelcome(welcome: Welcome): void {
+    if (this.#phase !== "greeting") throw new SyncError("PEER_MALFORMED", "a second welcome");
+    checkProtocol(welcome.protocol);
+    this.#phase = "manifest";
+  }
+
+  #onManifest(entry: ManifestEntry): void {
+    if (this.#phase !== "manifest") throw new SyncError("PEER_MALFORMED", "a stray manifest entry");
+    const tree = this.#tree;
+    const { node, parent, name } = entry;
+    const isRoot = node === rootId && parent === 0 && name.length === 0;
+    const isKnown = tree.isLive(node);
+    const parentFits = isRoot || (tree.isLive(parent) && tree.isDirectory(parent));
+    if (!parentFits || node === 0 || node > tree.endId || (!isRoot && node === rootId)) {
+      throw new SyncError("PEER_MALFORMED", "a manifest entry does not fit the tree");
+    }
+    if (!isRoot && (name.length === 0 || tree.child(parent, name) !== 0)) {
+      throw new SyncError("PEER_MALFORMED", "a manifest entry does not fit the tree");
+    }
+    if (!isKnown) tree.addNode(entry.mode, node);
+    tree.mode[node] = entry.mode;
+    tree.uid[node] = entry.uid;
+    tree.gid[node] = entry.gid;
+    tree.rdev[node] = entry.rdev;
+    tree.size[node] = entry.size;
+    tree.mtimeSec[node] = entry.mtimeSec;
+    tree.mtimeNsec[node] = entry.mtimeNsec;
+    if (entry.symlinkTarget.length > 0) tree.symlinkTarget.set(node, entry.symlinkTarget);
+    if (entry.attributes.length > 0) tree.attributes.set(node, entry.attributes);
+    if (!isRoot) tree.addName(parent, name, node);
+  }
+
+  #onManifestEnd(): void {
+    if (this.#phase !== "manifest") throw new SyncError("PEER_MALFORMED", "a stray manifest end");
+    this.#phase = "mirroring";
+    this.#cutter.begin();
+    this.#cut.wake();
+  }
+
+  #onAck(bytes: Uint8Array, start: number, end: number): void {
+    if (end - start !== 16) throw new SyncError("PEER_MALFORMED", "an acknowledgement is too short");
+    const view = new DataView(bytes.buffer, bytes.byteOffset + start, 16);
+    const epoch = view.getFloat64(0, true);
+    const wasFull = this.#sentBytes - this.#consumedBytes >= windowBytesMax;
+    this.#consumedBytes = Math.min(this.#sentBytes, view.getFloat64(8, true));
+    while (this.#sent.length > 0 && this.#sent[0]!.epoch <= epoch) {
+      const sent = this.#sent.shift()!;
+      this.#acked = sent;
+      if (sent.oldestUs !== Infinity) {
+        this.#lagUs = this.#options.world.clock.monotonicUs() - sent.oldestUs;
+      }
+      if (sent.live) {
+        this.#isLive = true;
+        this.#options.onLive();
+      }
+    }
+    if (wasFull) this.#cut.wakeNow();
+  }
+
+  #onPong(bytes: Uint8Array, start: number, end: number): void {
+    if (end - start !== 8) throw new SyncError("PEER_MALFORMED", "a pong is too short");
+    const view = new DataView(bytes.buffer, bytes.byteOffset + start, 8);
+    this.#roundTripUs = this.#options.world.clock.monotonicUs() - view.getFloat64(0, true);
+  }
+
+  #fail(cause: unknown): void {
+    this.#cause = cause;
+    this.#finish(
+      cause instanceof SyncError ? cause : new SyncError("LINK_LOST", "the source failed", { cause }),
+    );
+  }
+
+  #cause: unknown;
+
+  /** The bug that ended the session, if one did. */
+  get bug(): unknown {
+    return this.#cause;
+  }
+
+  #finish(error: SyncError | undefined): void {
+    if (this.#phase === "ended") return;
+    this.#phase = "ended";
+    const code = error === undefined || error.kind === "retry" ? "" : error.code;
+    const message = error?.message ?? "";
+    this.#control.control(FrameType.bye, encodeControl({ code, message }));
+    this.#options.link.close();
+    this.graph.requestShutdown({ deadlineMs: 0, voteEveryMs: 10 });
+    this.#cutter.close();
+    this.#end(error);
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * Answers a link: reads the hello, asks whoever owns the shares whether it is granted, and runs a
+ * target session. A peer that asks for what it may not have is told so and learns nothing else.
+ */
+import { SyncError } from "../base/index.ts";
+import type { ProblemLog } from "../model/index.ts";
+import type { Link } from "../transport/index.ts";
+import { errnoName, type Files, type World } from "../world/index.ts";
+import {
+  decodeHello,
+  encodeControl,
+  FrameReader,
+  FrameType,
+  type Hello,
+  OpWriter,
+} from "../wire/index.ts";
+import { checkProtocol } from "./greeting.ts";
+import type { SpoolPlace } from "./held-epoch.ts";
+import { greetingMsMax } from "./limits.ts";
+import { TargetSession } from "./target-session.ts";
+
+export interface GrantedTarget {
+  /** Descriptor of the target's root; the service locks it and closes it. */
+  rootFd: number;
+  /** For messages. */
+  path: string;
+  problems: ProblemLog;
+  onLive?: () => void;
+  onSession?: (session: TargetSession) => void;
+}
+
+export interface TargetServiceOptions {
+  world: World;
+  files: Files;
+  spool: SpoolPlace;
+  privileged: boolean;
+  /** Decides on a hello. Throws PEER_REFUSED, ROOT_… when it is not granted or not possible. */
+  grant: (hello: Hello, peerId: string | undefined) => GrantedTarget;
+}
+
+/** Serves one link until it ends. Resolves with the error that ended it, if any. */
+export function serveLink(
+  link: Link,
+  options: TargetServiceOptions,
+): Promise<SyncError | undefined> {
+  return new Promise((resolve) => {
+    let session: TargetSession | undefined;
+    let isOver = false;
+    let early: Uint8Array[] = [];
+    const over = (error: SyncError | undefined): void => {
+      if (isOver) return;
+      isOver = true;
+      timer.cancel();
+      resolve(error);
+    };
+    const refuse = (error: SyncError): void => {
+      const writer = new OpWriter((piece) => link.send(piece));
+      writer.control(FrameType.bye, encodeControl({ code: error.code, message: error.message }));
+      link.close();
+      over(error);
+    };
+    const timer = options.world.clock.after(greetingMsMax, () => {
+      if (session === undefined) refuse(new SyncError("PEER_MALFORMED", "no hello in time"));
+    });
+    const reader = new FrameReader((type, bytes, start, end) => {
+      if (session !== undefined) {
+        early.push(frame(type, bytes, start, end));
+        return;
+      }
+      if (type !== FrameType.hello) throw new SyncError("PEER_MALFORMED", "the first frame is no hello");
+      session = open(link, options, decodeHello(bytes, start, end), over);
+      timer.cancel();
+    });
+    link.start({
+      onData(bytes) {
+        if (isOver) return;
+        if (session !== undefined) return session.onData(bytes);
+        try {
+          reader.push(bytes);
+        } catch (error) {
+          if (!(error instanceof SyncError)) throw error;
+          return refuse(error);
+        }
+        session?.start(Buffer.concat(early));
+        early = [];
+      },
+      onDrain: () => session?.onDrain(),
+      onClose(error) {
+        if (session === undefined) over(error);
+        else session.onClose(error);
+      },
+    });
+  });
+}
+
+function open(
+  link: Link,
+  options: TargetServiceOptions,
+  hello: Hello,
+  over: (error: SyncError | undefined) => void,
+): TargetSession {
+  checkProtocol(hello.protocol);
+  const granted = options.grant(hello, link.peerId);
+  const { files } = options;
+  const locked = files.lockFile(granted.rootFd);
+  if (locked < 0) {
+    files.close(granted.rootFd);
+    throw new SyncError(
+      "PEER_REFUSED",
+      `${granted.path} is the target of another sync already (${errnoName(locked)})`,
+    );
+  }
+  const session = new TargetSession({
+    ...options,
+    link,
+    rootFd: granted.rootFd,
+    problems: granted.problems,
+    onLive: () => granted.onLive?.(),
+  });
+  granted.onSession?.(session);
+  void session.done.then((error) => {
+    files.close(granted.rootFd);
+    over(error);
+  });
+  return session;
+}
+
+/** A frame as it came, for the session that starts only now. */
+function frame(type: number, bytes: Uint8Array, start: number, end: number): Uint8Array {
+  const copy = new Uint8Array(end - start + 5);
+  new DataView(copy.buffer).setUint32(0, end - start + 1, true);
+  copy[4] = type;
+  copy.set(bytes.subarray(start, end), 5);
+  return copy;
+}

@@ -1,0 +1,440 @@
+/**
+ * `TargetSession`: one link's worth of being a target. Receives frames, holds each epoch until it is
+ * whole, applies it, acknowledges it.
+ *
+ *   link --(receive)--> epochs --> apply --> acks --> (send) link
+ *
+ * Until the source marks the first epoch `live` the frames are applied as they come: the target is
+ * being made equal and has no consistent past yet. From then on an epoch is applied whole or not at
+ * all; what is held of an unfinished one is thrown away when the link ends.
+ */
+import { type ActorHandle, type Channel, type Context, Graph } from "../actor/index.ts";
+import { Applier, TargetScan } from "../apply/index.ts";
+import { SyncError } from "../base/index.ts";
+import type { ProblemLog } from "../model/index.ts";
+import type { Link } from "../transport/index.ts";
+import { Tree } from "../tree/index.ts";
+import type { Files, World } from "../world/index.ts";
+import {
+  type Bye,
+  CommitFlag,
+  decodeBye,
+  decodeCommit,
+  decodeOperation,
+  encodeControl,
+  encodeManifestEntry,
+  firstOperationType,
+  FrameReader,
+  FrameType,
+  OpWriter,
+  protocolVersion,
+} from "../wire/index.ts";
+import { asSyncError, byeError, features, programVersion } from "./greeting.ts";
+import { HeldEpoch, type SpoolPlace } from "./held-epoch.ts";
+import {
+  creditBytesMin,
+  drainMsMax,
+  epochCountMax,
+  heldBytesMax,
+  pingMs,
+  silenceMsMax,
+} from "./limits.ts";
+
+/** Batches of directory entries scanned in one step. */
+const scanStepsPerTurn = 8;
+const idleMs = 1000;
+
+export interface TargetSessionOptions {
+  world: World;
+  files: Files;
+  link: Link;
+  /** Descriptor of the target's root, locked by the caller, who closes it. */
+  rootFd: number;
+  /** Where large epochs are spooled. */
+  spool: SpoolPlace;
+  problems: ProblemLog;
+  privileged: boolean;
+  onLive: () => void;
+}
+
+export interface TargetStatus {
+  live: boolean;
+  epoch: number;
+  fuzzyEpochs: number;
+  /** Wall clock of the newest applied cut, as the source told it. */
+  cutWallMs: number;
+  operations: number;
+  heldBytes: number;
+  spoolBytes: number;
+  nodes: number;
+}
+
+interface Ack {
+  epoch: number;
+  consumed: number;
+}
+
+export class TargetSession {
+  /** Resolves when the session has ended; undefined without error. */
+  readonly done: Promise<SyncError | undefined>;
+  readonly graph: Graph;
+  readonly #options: TargetSessionOptions;
+  readonly #tree: Tree = new Tree();
+  readonly #applier: Applier;
+  readonly #scan: TargetScan;
+  readonly #reader: FrameReader;
+  readonly #writer: OpWriter;
+  readonly #epochs: Channel<HeldEpoch>;
+  readonly #acks: Channel<Ack>;
+  readonly #receive: ActorHandle;
+  readonly #send: ActorHandle;
+  readonly #ready: HeldEpoch[] = [];
+  #held: HeldEpoch;
+  #isScanning = true;
+  #isStreaming = true;
+  #consumed = 0;
+  #credited = 0;
+  #isPaused = false;
+  #isBlocked = false;
+  #heardUs = 0;
+  #closed = false;
+  #end: (error: SyncError | undefined) => void = () => {};
+  readonly status: TargetStatus = {
+    live: false,
+    epoch: 0,
+    fuzzyEpochs: 0,
+    cutWallMs: 0,
+    operations: 0,
+    heldBytes: 0,
+    spoolBytes: 0,
+    nodes: 0,
+  };
+
+  constructor(options: TargetSessionOptions) {
+    this.#options = options;
+    const { world, files, link, rootFd, problems } = options;
+    this.done = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    this.#held = new HeldEpoch(options.spool);
+    this.#applier = new Applier(files, rootFd, this.#tree, problems);
+    this.#writer = new OpWriter((piece) => {
+      if (!link.send(piece)) this.#isBlocked = true;
+    });
+    this.#reader = new FrameReader((type, bytes, start, end) =>
+      this.#onFrame(type, bytes, start, end),
+    );
+    this.#heardUs = world.clock.monotonicUs();
+
+    // The whole of the target: three actors, two channels.
+    this.graph = new Graph({
+      world,
+      stepsPerTurnMax: 10000,
+      restarts: { restartsMax: 3, restartWindowMs: 10000 },
+      failed: (failure) => this.#fail(failure.cause),
+    });
+    this.#epochs = this.graph.channel<HeldEpoch>({
+      name: "epochs",
+      capacity: epochCountMax,
+      sampleEvery: 64,
+      weigh: (epoch) => Math.min(epoch.bytes, heldBytesMax),
+      weightMax: heldBytesMax,
+    });
+    this.#acks = this.graph.channel<Ack>({ name: "acks", capacity: 64, sampleEvery: 64 });
+    this.#receive = this.graph.actor({
+      name: "receive",
+      troupe: "target",
+      state: () => this,
+      receives: [],
+      sends: [this.#epochs.tx],
+      runsWithoutRoom: true,
+      behaviour: { step: (_, context) => this.#stepReceive(context) },
+    });
+    this.graph.actor({
+      name: "apply",
+      troupe: "target",
+      state: () => this,
+      receives: [this.#epochs.rx],
+      sends: [this.#acks.tx],
+      behaviour: { step: (_, context) => this.#stepApply(context) },
+    });
+    this.#send = this.graph.actor({
+      name: "send",
+      troupe: "target",
+      state: () => this,
+      receives: [this.#acks.rx],
+      sends: [],
+      behaviour: { step: (_, context) => this.#stepSend(context) },
+    });
+
+    this.#scan = new TargetScan(files, rootFd, this.#tree, (entry) =>
+      this.#writer.control(FrameType.manifestEntry, encodeManifestEntry(entry)),
+    );
+  }
+
+  /** Says welcome and begins. `early` are bytes that came behind the hello. */
+  start(early: Uint8Array): void {
+    this.#welcome();
+    this.graph.start();
+    if (early.length > 0) this.#onData(early);
+  }
+
+  onData(bytes: Uint8Array): void {
+    this.#onData(bytes);
+  }
+
+  onDrain(): void {
+    this.#isBlocked = false;
+    this.#send.wakeNow();
+    this.#receive.wakeNow();
+  }
+
+  onClose(error: SyncError | undefined): void {
+    this.#finish(error);
+  }
+
+  /** Ends the session after what is whole has been applied. */
+  stop(): void {
+    this.#bye(new SyncError("LINK_LOST", "the target is stopping"));
+  }
+
+  #welcome(): void {
+    const { privileged } = this.#options;
+    this.#writer.control(
+      FrameType.welcome,
+      encodeControl({
+        protocol: protocolVersion,
+        version: programVersion,
+        features: [...features],
+        privileged,
+      }),
+    );
+  }
+
+  #onData(bytes: Uint8Array): void {
+    if (this.#closed) return;
+    this.#heardUs = this.#options.world.clock.monotonicUs();
+    try {
+      this.#reader.push(bytes);
+      if (this.#isStreaming && !this.#held.isEmpty) this.#handOver();
+    } catch (error) {
+      this.#bye(asSyncError(error));
+      return;
+    }
+    this.#receive.wakeNow();
+  }
+
+  #onFrame(type: number, bytes: Uint8Array, start: number, end: number): void {
+    if (type === FrameType.commit) {
+      this.#onCommit(bytes, start, end);
+    } else if (type >= firstOperationType) {
+      if (this.#isScanning) {
+        throw new SyncError("PEER_MALFORMED", "operations before the manifest was sent");
+      }
+      this.#held.add(type, bytes, start, end);
+    } else if (type === FrameType.ping) {
+      this.#writer.control(FrameType.pong, bytes.slice(start, end));
+    } else if (type === FrameType.bye) {
+      this.#finish(closing(decodeBye(bytes, start, end)));
+    } else if (type !== FrameType.pong) {
+      throw new SyncError("PEER_MALFORMED", `frame type ${type} has no place here`);
+    }
+  }
+
+  #onCommit(bytes: Uint8Array, start: number, end: number): void {
+    const commit = decodeCommit(bytes, start, end);
+    const held = this.#held;
+    held.commit = commit;
+    const isWhole =
+      this.#streamedCount + held.operationCount === commit.operationCount &&
+      (this.#streamedCount > 0 || held.checksum === commit.checksum);
+    if (!isWhole) {
+      throw new SyncError("PEER_MALFORMED", `epoch ${commit.epoch} did not arrive whole`);
+    }
+    this.#streamedCount = 0;
+    if (commit.flags & CommitFlag.live) this.#isStreaming = false;
+    this.#handOver();
+  }
+
+  /** Operations of the present epoch that were applied before its commit. */
+  #streamedCount = 0;
+
+  #handOver(): void {
+    if (this.#held.commit === undefined) this.#streamedCount += this.#held.operationCount;
+    this.#ready.push(this.#held);
+    this.#held = new HeldEpoch(this.#options.spool);
+  }
+
+  #stepReceive(context: Context): void {
+    if (this.#isScanning) this.#stepScan(context);
+    while (this.#ready.length > 0 && this.#epochs.tx.fits(this.#ready[0]!)) {
+      this.#epochs.tx.send(this.#ready.shift()!);
+    }
+    this.#pauseWhen(this.#ready.length > 0);
+    if (this.#consumed + this.#held.bytes - this.#credited >= creditBytesMin) this.#send.wake();
+    this.#listen(context);
+  }
+
+  #pauseWhen(full: boolean): void {
+    if (full === this.#isPaused) return;
+    this.#isPaused = full;
+    if (full) this.#options.link.pause();
+    else this.#options.link.resume();
+  }
+
+  #stepScan(context: Context): void {
+    try {
+      for (let i = 0; i < scanStepsPerTurn; i++) {
+        if (this.#isBlocked) return;
+        if (this.#scan.step()) continue;
+        this.#isScanning = false;
+        this.#writer.control(FrameType.manifestEnd, new Uint8Array(0));
+        return;
+      }
+    } catch (error) {
+      this.#bye(asSyncError(error));
+      return;
+    }
+    context.wake();
+  }
+
+  #stepApply(context: Context): void {
+    if (this.#isBroken) this.#discard();
+    try {
+      while (this.#epochs.rx.available() > 0 && this.#acks.tx.vacant() > 0) {
+        const epoch = this.#epochs.rx.peek(0)!;
+        this.#applyEpoch(epoch);
+        this.#acks.tx.send({ epoch: this.status.epoch, consumed: this.#consumed });
+        this.#epochs.rx.commit(1);
+      }
+    } catch (error) {
+      this.#isBroken = true;
+      this.#bye(asSyncError(error));
+      this.#discard();
+      return;
+    }
+    this.#scheduleIdle(context);
+  }
+
+  /** An operation failed: nothing that follows may be applied any more. */
+  #isBroken = false;
+
+  #discard(): void {
+    while (this.#epochs.rx.available() > 0) {
+      this.#epochs.rx.peek(0)!.release();
+      this.#epochs.rx.commit(1);
+    }
+    for (const epoch of this.#ready) epoch.release();
+    this.#ready.length = 0;
+  }
+
+  #applyEpoch(epoch: HeldEpoch): void {
+    const { status } = this;
+    const bytes = epoch.bytes;
+    epoch.consume((type, frame, start, end) =>
+      decodeOperation(type, frame, start, end, this.#applier),
+    );
+    this.#consumed += bytes;
+    status.operations = this.#applier.operationCount;
+    status.nodes = this.#tree.nodeCount;
+    const { commit } = epoch;
+    if (commit === undefined) return;
+    this.#consumed += 30;
+    status.epoch = commit.epoch;
+    status.cutWallMs = commit.wallMs;
+    if (commit.flags & CommitFlag.fuzzy) status.fuzzyEpochs++;
+    if (commit.flags & CommitFlag.live) {
+      status.live = true;
+      this.#options.onLive();
+    }
+  }
+
+  #idleAt = 0;
+  #idleArmed = false;
+
+  /** Closes descriptors a moment after the last write, so that a copied program can be run. */
+  #scheduleIdle(context: Context): void {
+    const now = this.#options.world.clock.monotonicUs();
+    if (this.#epochs.rx.available() > 0) return;
+    if (!this.#idleArmed) {
+      this.#idleArmed = true;
+      this.#idleAt = now + idleMs * 1000;
+      context.after(idleMs);
+    } else if (now >= this.#idleAt) {
+      this.#idleArmed = false;
+      this.#applier.closeIdle();
+    }
+  }
+
+  #stepSend(_context: Context): void {
+    const { status } = this;
+    status.heldBytes = this.#held.bytes;
+    status.spoolBytes = this.#held.spoolBytes;
+    let last: Ack | undefined;
+    while (this.#acks.rx.available() > 0) {
+      last = this.#acks.rx.peek(0);
+      this.#acks.rx.commit(1);
+    }
+    const consumed = this.#consumed + this.#held.bytes;
+    if (last === undefined && consumed - this.#credited < creditBytesMin) return;
+    this.#credited = consumed;
+    const payload = new Uint8Array(16);
+    const view = new DataView(payload.buffer);
+    view.setFloat64(0, status.epoch, true);
+    view.setFloat64(8, consumed, true);
+    this.#writer.control(FrameType.ack, payload);
+  }
+
+  #listening = false;
+
+  /** Heartbeat: a peer that has been silent too long is lost. */
+  #listen(context: Context): void {
+    const { clock } = this.#options.world;
+    if (clock.monotonicUs() - this.#heardUs > silenceMsMax * 1000 && !this.#isPaused) {
+      this.#bye(new SyncError("LINK_LOST", "the source has been silent for too long"));
+      return;
+    }
+    if (this.#listening && !this.#timerFired()) return;
+    this.#listening = true;
+    this.#nextPingUs = clock.monotonicUs() + pingMs * 1000;
+    context.after(pingMs);
+  }
+
+  #nextPingUs = 0;
+
+  #timerFired(): boolean {
+    return this.#options.world.clock.monotonicUs() >= this.#nextPingUs;
+  }
+
+  #bye(error: SyncError): void {
+    if (this.#closed) return;
+    this.#writer.control(FrameType.bye, encodeControl({ code: error.code, message: error.message }));
+    this.#options.link.close();
+    this.#finish(error);
+  }
+
+  #fail(cause: unknown): void {
+    const error =
+      cause instanceof SyncError
+        ? cause
+        : new SyncError("LINK_LOST", "the target failed", { cause });
+    this.#bye(error);
+  }
+
+  #finish(error: SyncError | undefined): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    // Whole epochs that wait are applied first; the unfinished one is not.
+    this.graph.requestShutdown({ deadlineMs: drainMsMax, voteEveryMs: 20 });
+    void this.graph.stopped.then(() => {
+      this.#held.release();
+      this.#applier.close();
+      this.#options.link.close();
+      this.#end(error);
+    });
+  }
+}
+
+function closing(bye: Bye): SyncError | undefined {
+  return bye.code === "" ? undefined : byeError(bye);
+}
