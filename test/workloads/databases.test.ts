@@ -1,6 +1,6 @@
 /** SQLite in WAL mode with several writing processes; the copy passes its integrity check. */
 import assert from "node:assert/strict";
-import { copyFileSync, existsSync } from "node:fs";
+import { copyFileSync, existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { runCommand } from "./commands.ts";
 import { workload } from "./workload.ts";
@@ -31,6 +31,17 @@ while done < rows:
 db.close()
 `;
 
+/** Arguments: database, file to wait for. Keeps the log from being folded in meanwhile. */
+const holder = `
+import os, sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1])
+db.execute("SELECT 1 FROM t").fetchall()
+for _ in range(9000):
+    if os.path.exists(sys.argv[2]): break
+    time.sleep(0.02)
+db.close()
+`;
+
 const create =
   "PRAGMA journal_mode=WAL;" +
   "CREATE TABLE t(id INTEGER PRIMARY KEY, writer INT, number INT, body TEXT);" +
@@ -40,6 +51,7 @@ const create =
 async function checkCopy(from: string, scratch: string): Promise<string> {
   const copy = join(scratch, "copy.db");
   for (const end of ["", "-wal"]) {
+    rmSync(copy + end, { force: true });
     if (existsSync(from + end)) copyFileSync(from + end, copy + end);
   }
   const check =
@@ -55,19 +67,22 @@ for (const [size, rowCount] of [
   workload(name, { size, needs: ["sqlite3", "python3"] }, async (mirror) => {
     const database = join(mirror.source, "base.db");
     await runCommand("sqlite3", [database, create], { cwd: mirror.scratch });
-    // Held open to the end, so that the log is not folded in when the last writer closes.
-    const reader = `import sqlite3, sys
-db = sqlite3.connect(sys.argv[1]); db.execute("SELECT 1 FROM t").fetchall(); sys.stdin.read()`;
+    const stop = join(mirror.scratch, "stop");
+    const holding = runCommand("python3", ["-c", holder, database, stop], { cwd: mirror.scratch });
     const writers = Array.from({ length: writerCount }, (_, index) =>
       runCommand("python3", ["-c", writer, database, `${index}`, `${rowCount}`], {
         cwd: mirror.scratch,
       }),
     );
     await Promise.all(writers);
-    await mirror.verifyClean();
+    // The index of the log is only a cache, written through a mapping, of processes that run.
+    await mirror.verifyClean(/-shm$/);
+    assert.ok(existsSync(join(mirror.target, "base.db-wal")), "the log is part of the database");
     const before = await checkCopy(join(mirror.target, "base.db"), mirror.scratch);
     assert.match(before, /^ok\n/);
-    await runCommand("python3", ["-c", reader, database], { cwd: mirror.scratch, input: "" });
+    assert.equal(before, await checkCopy(database, mirror.scratch));
+    writeFileSync(stop, "");
+    await holding;
     await runCommand("sqlite3", [database, "VACUUM; PRAGMA wal_checkpoint(TRUNCATE);"], {
       cwd: mirror.scratch,
     });

@@ -20,7 +20,7 @@ const stressors: Readonly<Record<string, readonly string[]>> = {
   utime: [],
   xattr: [],
   fallocate: ["--fallocate-bytes", "16M"],
-  "copy-file": ["--copy-file-bytes", "16M"],
+  "copy-file": ["--copy-file-bytes", "128M"],
   sendfile: [],
   splice: [],
   iomix: ["--iomix-bytes", "16M"],

@@ -56,7 +56,8 @@ export function workload(
           (mirror) => run(mirror, t),
         );
         const { entryCount, convergedMs } = result;
-        t.diagnostic(`${entryCount} entries equal ${Math.round(convergedMs)} ms after the end`);
+        const times = convergedMs.map((ms) => Math.round(ms)).join(", ");
+        t.diagnostic(`${entryCount} entries; equal after ${times} ms`);
       } catch (error) {
         if (!(error instanceof BackendMissing) || backend === "auto") throw error;
         t.skip(`backend ${backend} cannot be opened here`);
