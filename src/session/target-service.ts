@@ -44,7 +44,7 @@ export function serveLink(
   options: TargetServiceOptions,
 ): Promise<SyncError | undefined> {
   return new Promise((resolve) => {
-    let session: TargetSession | undefined;
+    const state: { session: TargetSession | undefined } = { session: undefined };
     let isOver = false;
     let early: Uint8Array[] = [];
     const over = (error: SyncError | undefined): void => {
@@ -60,34 +60,35 @@ export function serveLink(
       over(error);
     };
     const timer = options.world.clock.after(greetingMsMax, () => {
-      if (session === undefined) refuse(new SyncError("PEER_MALFORMED", "no hello in time"));
+      if (state.session === undefined) refuse(new SyncError("PEER_MALFORMED", "no hello in time"));
     });
     const reader = new FrameReader((type, bytes, start, end) => {
-      if (session !== undefined) {
+      if (state.session !== undefined) {
         early.push(frame(type, bytes, start, end));
         return;
       }
       if (type !== FrameType.hello) throw new SyncError("PEER_MALFORMED", "the first frame is no hello");
-      session = open(link, options, decodeHello(bytes, start, end), over);
+      state.session = open(link, options, decodeHello(bytes, start, end), over);
       timer.cancel();
     });
     link.start({
       onData(bytes) {
         if (isOver) return;
-        if (session !== undefined) return session.onData(bytes);
+        if (state.session !== undefined) return state.session.onData(bytes);
         try {
           reader.push(bytes);
         } catch (error) {
           if (!(error instanceof SyncError)) throw error;
           return refuse(error);
         }
-        session?.start(Buffer.concat(early));
+        const opened = state.session as TargetSession | undefined;
+        opened?.start(Buffer.concat(early));
         early = [];
       },
-      onDrain: () => session?.onDrain(),
+      onDrain: () => state.session?.onDrain(),
       onClose(error) {
-        if (session === undefined) over(error);
-        else session.onClose(error);
+        if (state.session === undefined) over(error);
+        else state.session.onClose(error);
       },
     });
   });

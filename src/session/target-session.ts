@@ -81,7 +81,7 @@ export class TargetSession {
   readonly #options: TargetSessionOptions;
   readonly #tree: Tree = new Tree();
   readonly #applier: Applier;
-  readonly #scan: TargetScan;
+  #scan: TargetScan | undefined;
   readonly #reader: FrameReader;
   readonly #writer: OpWriter;
   readonly #epochs: Channel<HeldEpoch>;
@@ -166,10 +166,6 @@ export class TargetSession {
       sends: [],
       behaviour: { step: (_, context) => this.#stepSend(context) },
     });
-
-    this.#scan = new TargetScan(files, rootFd, this.#tree, (entry) =>
-      this.#writer.control(FrameType.manifestEntry, encodeManifestEntry(entry)),
-    );
   }
 
   /** Says welcome and begins. `early` are bytes that came behind the hello. */
@@ -286,6 +282,12 @@ export class TargetSession {
     try {
       for (let i = 0; i < scanStepsPerTurn; i++) {
         if (this.#isBlocked) return;
+        this.#scan ??= new TargetScan(
+          this.#options.files,
+          this.#options.rootFd,
+          this.#tree,
+          (entry) => this.#writer.control(FrameType.manifestEntry, encodeManifestEntry(entry)),
+        );
         if (this.#scan.step()) continue;
         this.#isScanning = false;
         this.#writer.control(FrameType.manifestEnd, new Uint8Array(0));
