@@ -50,6 +50,7 @@ typedef uint64_t u64;
 #endif
 #define INFO_FID 1
 #define INFO_DFID_NAME 2
+#define INFO_DFID 3
 #define INFO_OLD_DFID_NAME 10
 #define INFO_NEW_DFID_NAME 12
 
@@ -144,7 +145,7 @@ static bool put_node(struct out *o, int kind, struct identity node)
 
 static bool translate(struct capture_state *c, struct out *o, struct fanotify_event_metadata *m)
 {
-	struct fanotify_event_info_fid *name = NULL, *from = NULL, *to = NULL;
+	struct fanotify_event_info_fid *name = NULL, *from = NULL, *to = NULL, *self = NULL;
 	struct identity child = { 0, 0, false };
 	if (m->mask & FAN_Q_OVERFLOW) return put_record(o, KIND_OVERFLOW, NULL, 0) != NULL;
 	if ((u64)m->pid == c->own_pid) return true;
@@ -153,6 +154,7 @@ static bool translate(struct capture_state *c, struct out *o, struct fanotify_ev
 		struct fanotify_event_info_fid *f = (void *)at;
 		if (f->hdr.info_type == INFO_FID) child = identity_of(c, (void *)f->handle);
 		if (f->hdr.info_type == INFO_DFID_NAME) name = f;
+		if (f->hdr.info_type == INFO_DFID_NAME || f->hdr.info_type == INFO_DFID) self = f;
 		if (f->hdr.info_type == INFO_OLD_DFID_NAME) from = f;
 		if (f->hdr.info_type == INFO_NEW_DFID_NAME) to = f;
 		at += f->hdr.len;
@@ -161,6 +163,8 @@ static bool translate(struct capture_state *c, struct out *o, struct fanotify_ev
 	if (name && change && !put_name(c, o, name, child, change)) return false;
 	if (from && !put_name(c, o, from, child, NAME_MOVED)) return false;
 	if (to && !put_name(c, o, to, child, NAME_MOVED)) return false;
+	/* An event of a directory itself names that directory and no child. */
+	if (!child.known && self && (m->mask & FAN_ONDIR)) child = identity_of(c, (void *)self->handle);
 	if (!child.known) return true;
 	if (m->mask & FAN_ATTRIB && !put_node(o, KIND_ATTRIBUTES, child)) return false;
 	if (m->mask & FAN_MODIFY && !put_node(o, KIND_MODIFIED, child)) return false;

@@ -81,6 +81,7 @@ enum call {
 	MMAP,
 	UTIMENSAT,
 	IO_SUBMIT,
+	MADVISE,
 };
 
 #define CALLS 512
@@ -90,13 +91,29 @@ const u8 calls[CALLS] = {
 	[296] = WRITE_AT_OFFSET, [328] = PWRITEV2, [40] = SENDFILE, [275] = SPLICE_OUT,
 	[326] = SPLICE_OUT, [77] = FTRUNCATE, [76] = TRUNCATE, [285] = FALLOCATE,
 	[2] = OPEN_FLAGS_2, [257] = OPEN_FLAGS_3, [437] = OPENAT2, [85] = CREAT, [16] = IOCTL,
-	[9] = MMAP, [280] = UTIMENSAT, [209] = IO_SUBMIT,
+	[9] = MMAP, [280] = UTIMENSAT, [209] = IO_SUBMIT, [28] = MADVISE, [304] = OPEN_FLAGS_3,
 #elif defined(__TARGET_ARCH_arm64)
 	[64] = WRITE_AT_POSITION, [66] = WRITE_AT_POSITION, [68] = WRITE_AT_OFFSET,
 	[70] = WRITE_AT_OFFSET, [287] = PWRITEV2, [71] = SENDFILE, [76] = SPLICE_OUT,
 	[285] = SPLICE_OUT, [46] = FTRUNCATE, [45] = TRUNCATE, [47] = FALLOCATE,
 	[56] = OPEN_FLAGS_3, [437] = OPENAT2, [29] = IOCTL, [222] = MMAP, [88] = UTIMENSAT,
-	[2] = IO_SUBMIT,
+	[2] = IO_SUBMIT, [233] = MADVISE, [265] = OPEN_FLAGS_3,
+#endif
+};
+
+/* The same for 32-bit programs, whose calls have numbers of their own (syscall_32.tbl, arm.tbl). */
+const u8 calls32[CALLS] = {
+	[4] = WRITE_AT_POSITION, [146] = WRITE_AT_POSITION, [181] = WRITE_AT_OFFSET, [187] = SENDFILE,
+	[239] = SENDFILE, [93] = FTRUNCATE, [194] = FTRUNCATE, [92] = TRUNCATE, [193] = TRUNCATE,
+	[5] = OPEN_FLAGS_2, [437] = OPENAT2, [8] = CREAT, [54] = IOCTL, [192] = MMAP, [412] = UTIMENSAT,
+#if defined(__TARGET_ARCH_x86)
+	[334] = WRITE_AT_OFFSET, [379] = WRITE_AT_OFFSET, [313] = SPLICE_OUT, [377] = SPLICE_OUT,
+	[324] = FALLOCATE, [295] = OPEN_FLAGS_3, [342] = OPEN_FLAGS_3, [320] = UTIMENSAT,
+	[248] = IO_SUBMIT, [219] = MADVISE,
+#elif defined(__TARGET_ARCH_arm64)
+	[362] = WRITE_AT_OFFSET, [393] = WRITE_AT_OFFSET, [340] = SPLICE_OUT, [391] = SPLICE_OUT,
+	[352] = FALLOCATE, [322] = OPEN_FLAGS_3, [371] = OPEN_FLAGS_3, [348] = UTIMENSAT,
+	[246] = IO_SUBMIT, [220] = MADVISE,
 #endif
 };
 
@@ -108,6 +125,12 @@ const u8 calls[CALLS] = {
 #define ARG3(r) ((r)->r10)
 #define ARG4(r) ((r)->r8)
 #define ARG5(r) ((r)->r9)
+#define ARG0_32(r) ((u32)(r)->bx)
+#define ARG1_32(r) ((u32)(r)->cx)
+#define ARG2_32(r) ((u32)(r)->dx)
+#define ARG3_32(r) ((u32)(r)->si)
+#define ARG4_32(r) ((u32)(r)->di)
+#define RUNS_32(task) ((task)->thread_info.status & 2) /* TS_COMPAT */
 #elif defined(__TARGET_ARCH_arm64)
 #define CALL_NUMBER(r) ((long)(r)->syscallno)
 #define ARG0(r) ((r)->orig_x0)
@@ -116,14 +139,23 @@ const u8 calls[CALLS] = {
 #define ARG3(r) ((r)->regs[3])
 #define ARG4(r) ((r)->regs[4])
 #define ARG5(r) ((r)->regs[5])
+#define ARG0_32(r) ((u32)(r)->orig_x0)
+#define ARG1_32(r) ((u32)(r)->regs[1])
+#define ARG2_32(r) ((u32)(r)->regs[2])
+#define ARG3_32(r) ((u32)(r)->regs[3])
+#define ARG4_32(r) ((u32)(r)->regs[4])
+#define RUNS_32(task) ((task)->thread_info.flags & 1ul << 22) /* TIF_32BIT */
 #endif
 
 #define S_IFMT 0170000
 #define S_IFREG 0100000
+#define NR_IO_URING_ENTER 426 /* on every architecture */
 #define FMODE_WRITE 2
+#define FMODE_PATH 0x4000
 #define O_APPEND 02000
 #define O_TRUNC 01000
 #define RWF_APPEND 0x10
+#define RWF_NOAPPEND 0x20
 #define MAP_SHARED 1
 #define MAP_TYPE 0x0f
 #define MAP_ANONYMOUS 0x20
@@ -132,12 +164,23 @@ const u8 calls[CALLS] = {
 #define FALLOC_FL_INSERT_RANGE 0x20
 #define FICLONE 0x40049409
 #define FICLONERANGE 0x4020940d
+#define FS_IOC_RESVSP 0x40305828
+#define FS_IOC_RESVSP64 0x4030582a
+#define FS_IOC_UNRESVSP 0x40305829
+#define FS_IOC_UNRESVSP64 0x4030582b
+#define FS_IOC_ZERO_RANGE 0x40305839
+#define EXT4_IOC_MOVE_EXT 0xc028660f
+#define XFS_IOC_SWAPEXT 0xc0c0586d
+#define XFS_IOC_EXCHANGE_RANGE 0x40285881
+#define BTRFS_IOC_ENCODED_WRITE 0x40809440
+#define AT_EMPTY_PATH 0x1000
+#define MADV_REMOVE 9
 #define UTIME_OMIT ((1l << 30) - 2l)
 #define IOCB_WRITE (1 << 18)
 #define PF_KTHREAD 0x00200000
 #define PF_IO_WORKER 0x00000010
 #define DEPTH_MAX 64
-#define IO_SUBMIT_MAX 64
+#define IO_SUBMIT_MAX 65536
 
 static __always_inline bool is_self(void)
 {
@@ -148,16 +191,22 @@ static __always_inline bool is_self(void)
 	return ids.tgid == self_tgid;
 }
 
-/* 1 below the root, 0 outside, LS_FLAG_ALIAS + 1 when only user space can tell. */
+/*
+ * 1 below the root, 0 outside, LS_FLAG_ALIAS + 1 when only user space can tell: the file has other
+ * names, or this one is gone (unlinked, or never given: O_TMPFILE), or it was opened by a handle,
+ * so that its name may not be in memory.
+ */
 static __always_inline int below_root(struct dentry *d, struct inode *inode)
 {
+	unsigned int names = inode->__i_nlink;
+	bool alias = names > 1 || (names && !d->d_hash.pprev);
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < DEPTH_MAX; i++) {
 		struct inode *at = d->d_inode;
 		if (at && at->i_ino == root_ino) return 1;
 		struct dentry *parent = d->d_parent;
 		if (!parent || parent == d)
-			return inode->__i_nlink > 1 ? LS_FLAG_ALIAS + 1 : 0;
+			return alias || (names && d != inode->i_sb->s_root) ? LS_FLAG_ALIAS + 1 : 0;
 		d = parent;
 	}
 	return LS_FLAG_ALIAS + 1;
@@ -202,12 +251,12 @@ static __noinline void emit_rescan(void)
 	bpf_ringbuf_submit(e, 0);
 }
 
-/* The regular file behind `f` when it lies on the watched filesystem; sets `where`. */
-static __always_inline struct inode *watched_inode(struct file *f, int *where)
+/* The file behind `f` when it lies on the watched filesystem; sets `where`. */
+static __always_inline struct inode *watched_inode(struct file *f, bool any_type, int *where)
 {
 	struct inode *inode = f->f_inode;
 	if (!inode || inode->i_sb->s_dev != watched_dev) return 0;
-	if ((inode->i_mode & S_IFMT) != S_IFREG) return 0;
+	if (!any_type && (inode->i_mode & S_IFMT) != S_IFREG) return 0;
 	*where = below_root(f->f_path.dentry, inode);
 	return *where ? inode : 0;
 }
@@ -215,7 +264,7 @@ static __always_inline struct inode *watched_inode(struct file *f, int *where)
 static __noinline void emit_file(struct file *f, u8 op, u8 flags, u64 pos, u64 len)
 {
 	int where = 0;
-	struct inode *inode = watched_inode(f, &where);
+	struct inode *inode = watched_inode(f, op == LS_OP_ATTR, &where);
 	if (inode) emit(inode, op, flags | (where - 1), pos, len);
 }
 
@@ -228,16 +277,28 @@ static __always_inline struct file *file_of(struct task_struct *task, u32 fd)
 	return f ? cast(f, struct file) : 0;
 }
 
+/*
+ * Whether others may have moved the position since: threads with the same descriptors, or a process
+ * that inherited or was sent this one.
+ */
+static __always_inline bool is_shared(struct task_struct *task, struct file *f)
+{
+	if (task->files->count.counter > 1) return 1;
+	if (bpf_core_field_exists(f->f_ref)) return f->f_ref.refcnt.counter > 0; /* counts from 0 */
+	struct file___before_6_13 *old = (void *)f;
+	return bpf_core_field_exists(old->f_count) && BPF_CORE_READ(old, f_count.counter) > 1;
+}
+
 /* A write at the descriptor's own position, which has just moved past it. */
 static __always_inline void emit_at_position(struct task_struct *task, struct file *f, long ret)
 {
-	u8 flags = task->files->count.counter > 1 ? LS_FLAG_SHARED_POS : 0;
+	u8 flags = is_shared(task, f) ? LS_FLAG_SHARED_POS : 0;
 	emit_file(f, LS_OP_WRITE, flags, f->f_pos - ret, ret);
 }
 
-static __always_inline void emit_at_offset(struct file *f, u64 pos, long ret, bool append)
+static __always_inline void emit_at_offset(struct file *f, u64 pos, long ret, u64 rw_flags)
 {
-	if (append || (f->f_flags & O_APPEND))
+	if ((rw_flags & RWF_APPEND) || ((f->f_flags & O_APPEND) && !(rw_flags & RWF_NOAPPEND)))
 		emit_file(f, LS_OP_WRITE, LS_FLAG_APPEND, 0, ret);
 	else
 		emit_file(f, LS_OP_WRITE, 0, pos, ret);
@@ -280,10 +341,32 @@ static __always_inline void on_fallocate(struct file *f, u64 mode, u64 pos, u64 
 		emit_file(f, LS_OP_TRUNCATE, 0, pos, 0);
 	else if (mode != FALLOC_FL_KEEP_SIZE)
 		emit_file(f, LS_OP_WRITE, 0, pos, len);
+	else
+		emit_file(f, LS_OP_ATTR, 0, 0, 0); /* its times */
 }
 
-static __always_inline void on_ioctl(struct file *f, u64 command, u64 argument)
+/* Commands that change bytes in ways of their own. */
+static __always_inline bool changes_content(u32 command)
 {
+	return command == FS_IOC_RESVSP || command == FS_IOC_RESVSP64 || command == FS_IOC_UNRESVSP ||
+	       command == FS_IOC_UNRESVSP64 || command == FS_IOC_ZERO_RANGE ||
+	       command == EXT4_IOC_MOVE_EXT || command == XFS_IOC_SWAPEXT ||
+	       command == XFS_IOC_EXCHANGE_RANGE || command == BTRFS_IOC_ENCODED_WRITE;
+}
+
+static __always_inline void on_ioctl(struct task_struct *task, struct file *f, u32 command,
+				     u64 argument)
+{
+	if (changes_content(command)) {
+		u32 other = 0, skip = command == EXT4_IOC_MOVE_EXT ? 4 : 0;
+		emit_file(f, LS_OP_UNKNOWN, 0, 0, 0);
+		/* Exchanges change a second file, whose descriptor stands in the argument. */
+		if (command != XFS_IOC_EXCHANGE_RANGE && !skip) return;
+		if (bpf_probe_read_user(&other, sizeof other, (void *)(argument + skip))) return;
+		struct file *second = file_of(task, other);
+		if (second) emit_file(second, LS_OP_UNKNOWN, 0, 0, 0);
+		return;
+	}
 	if (command == FICLONE) {
 		emit_file(f, LS_OP_TRUNCATE, 0, 0, 0);
 	} else if (command == FICLONERANGE) {
@@ -308,7 +391,9 @@ static __always_inline void on_utimensat(struct task_struct *task, struct pt_reg
 	if (!ARG2(regs)) return;
 	if (bpf_probe_read_user(&times, sizeof times, (void *)ARG2(regs))) return;
 	if (times.atime[1] != UTIME_OMIT || times.mtime[1] == UTIME_OMIT) return;
-	if (ARG1(regs)) {
+	char first = 0;
+	if (ARG1(regs)) bpf_probe_read_user(&first, 1, (void *)ARG1(regs));
+	if (first) {
 		emit_path((const char *)ARG1(regs), ARG0(regs), LS_OP_ATTR);
 		return;
 	}
@@ -316,9 +401,15 @@ static __always_inline void on_utimensat(struct task_struct *task, struct pt_reg
 	if (f) emit_file(f, LS_OP_ATTR, 0, 0, 0);
 }
 
-/* Linux AIO: buffered requests are done by now, direct ones report again when they complete. */
-static __always_inline void on_io_submit(struct task_struct *task, u64 list, long count)
+struct submission {
+	u64 list;
+	bool is_32;
+};
+
+/* One request of Linux AIO. */
+static long on_request(u32 index, void *context)
 {
+	struct submission *of = context;
 	struct {
 		u64 data;
 		u32 key, rw_flags;
@@ -328,28 +419,61 @@ static __always_inline void on_io_submit(struct task_struct *task, u64 list, lon
 		u64 buf, nbytes;
 		s64 offset;
 	} cb;
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < IO_SUBMIT_MAX; i++) {
-		u64 pointer = 0;
-		if (i >= count) return;
-		if (bpf_probe_read_user(&pointer, sizeof pointer, (void *)(list + i * 8))) return;
-		if (bpf_probe_read_user(&cb, sizeof cb, (void *)pointer)) return;
-		if (cb.opcode != 1 && cb.opcode != 8) continue;
-		struct file *f = file_of(task, cb.fd);
-		if (!f) continue;
-		if (cb.opcode == 8)
-			emit_file(f, LS_OP_UNKNOWN, 0, 0, 0);
-		else
-			emit_at_offset(f, cb.offset, cb.nbytes, 0);
+	u64 pointer = 0;
+	if (of->is_32) {
+		u32 pointer_32 = 0;
+		if (bpf_probe_read_user(&pointer_32, 4, (void *)(of->list + index * 4))) return 1;
+		pointer = pointer_32;
+	} else if (bpf_probe_read_user(&pointer, 8, (void *)(of->list + index * 8))) {
+		return 1;
 	}
+	if (bpf_probe_read_user(&cb, sizeof cb, (void *)pointer)) return 1;
+	if (cb.opcode != 1 && cb.opcode != 8) return 0;
+	struct file *f = file_of(bpf_get_current_task_btf(), cb.fd);
+	if (!f) return 0;
+	if (cb.opcode == 8)
+		emit_file(f, LS_OP_UNKNOWN, 0, 0, 0);
+	else
+		emit_at_offset(f, cb.offset, cb.nbytes, cb.rw_flags);
+	return 0;
+}
+
+/* Linux AIO: buffered requests are done by now, direct ones report again when they complete. */
+static __always_inline void on_io_submit(u64 list, bool is_32, long count)
+{
+	struct submission of = { .list = list, .is_32 = is_32 };
 	if (count > IO_SUBMIT_MAX) emit_rescan();
+	bpf_loop(count > IO_SUBMIT_MAX ? IO_SUBMIT_MAX : count, on_request, &of, 0);
+}
+
+struct removal {
+	u64 end, whole;
+};
+
+static long on_removed_mapping(struct task_struct *task, struct vm_area_struct *area, void *context)
+{
+	struct removal *removal = context;
+	struct file *f = area->vm_file;
+	removal->whole = removal->end <= area->vm_end;
+	if (f) emit_file(cast(f, struct file), LS_OP_UNKNOWN, 0, 0, 0);
+	return 0;
+}
+
+/* A hole punched through a mapping. */
+static __always_inline void on_madvise(struct task_struct *task, u64 start, u64 length, u32 advice)
+{
+	if (advice != MADV_REMOVE) return;
+	struct removal removal = { .end = start + length, .whole = 0 };
+	long error = bpf_find_vma(task, start, on_removed_mapping, &removal, 0);
+	if (error || !removal.whole) emit_rescan();
 }
 
 static __always_inline void on_open(struct task_struct *task, u64 open_flags, long fd)
 {
 	if (!(open_flags & O_TRUNC)) return;
 	struct file *f = file_of(task, fd);
-	if (f && (f->f_mode & FMODE_WRITE)) emit_file(f, LS_OP_TRUNCATE, 0, 0, 0);
+	/* Opening for reading truncates too. */
+	if (f && !(f->f_mode & FMODE_PATH)) emit_file(f, LS_OP_TRUNCATE, 0, 0, 0);
 }
 
 static __always_inline void on_mmap(struct task_struct *task, u64 flags, u32 fd)
@@ -385,8 +509,7 @@ static __always_inline void on_write(struct task_struct *task, struct pt_regs *r
 	else if (call == PWRITEV2 && (s64)ARG3(regs) == -1 && !(ARG5(regs) & RWF_APPEND))
 		emit_at_position(task, f, ret);
 	else
-		emit_at_offset(f, ARG3(regs), ret,
-			       call == PWRITEV2 && (ARG5(regs) & RWF_APPEND));
+		emit_at_offset(f, ARG3(regs), ret, call == PWRITEV2 ? ARG5(regs) : 0);
 }
 
 static __always_inline void on_other(struct task_struct *task, struct pt_regs *regs, int call,
@@ -408,7 +531,9 @@ static __always_inline void on_other(struct task_struct *task, struct pt_regs *r
 	} else if (call == UTIMENSAT) {
 		on_utimensat(task, regs);
 	} else if (call == IO_SUBMIT) {
-		on_io_submit(task, ARG2(regs), ret);
+		on_io_submit(ARG2(regs), 0, ret);
+	} else if (call == MADVISE) {
+		on_madvise(task, ARG0(regs), ARG1(regs), ARG2(regs));
 	} else if (call == TRUNCATE) {
 		emit_path((const char *)ARG0(regs), -100, LS_OP_TRUNCATE | ARG1(regs) << 8);
 	} else if ((f = file_of(task, ARG0(regs)))) {
@@ -417,7 +542,43 @@ static __always_inline void on_other(struct task_struct *task, struct pt_regs *r
 		else if (call == FALLOCATE)
 			on_fallocate(f, ARG1(regs), ARG2(regs), ARG3(regs));
 		else if (call == IOCTL)
-			on_ioctl(f, ARG1(regs), ARG2(regs));
+			on_ioctl(task, f, ARG1(regs), ARG2(regs));
+	}
+}
+
+/* 32-bit programs: rare, so extents are told only where that is simple. */
+static __noinline void on_call_32(struct pt_regs *regs, int call, long ret)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	if (call == MMAP) {
+		on_mmap(task, ARG3_32(regs), ARG4_32(regs));
+	} else if (call == OPEN_FLAGS_3) {
+		on_open(task, ARG2_32(regs), ret);
+	} else if (call == OPEN_FLAGS_2) {
+		on_open(task, ARG1_32(regs), ret);
+	} else if (call == CREAT) {
+		on_open(task, O_TRUNC, ret);
+	} else if (call == OPENAT2) {
+		u64 open_flags = 0;
+		bpf_probe_read_user(&open_flags, sizeof open_flags, (void *)(u64)ARG2_32(regs));
+		on_open(task, open_flags, ret);
+	} else if (call == TRUNCATE) {
+		emit_path((const char *)(u64)ARG0_32(regs), -100, LS_OP_TRUNCATE);
+	} else if (call == UTIMENSAT && ARG1_32(regs)) {
+		emit_path((const char *)(u64)ARG1_32(regs), ARG0_32(regs), LS_OP_ATTR);
+	} else if (call == IO_SUBMIT) {
+		on_io_submit(ARG2_32(regs), 1, ret);
+	} else if (call == MADVISE) {
+		on_madvise(task, ARG0_32(regs), ARG1_32(regs), ARG2_32(regs));
+	} else {
+		struct file *f = file_of(task, call == SPLICE_OUT ? ARG2_32(regs) : ARG0_32(regs));
+		if (!f) return;
+		if (call == WRITE_AT_POSITION || call == SENDFILE)
+			emit_at_position(task, f, ret);
+		else if (call == IOCTL)
+			on_ioctl(task, f, ARG1_32(regs), ARG2_32(regs));
+		else
+			emit_file(f, call == UTIMENSAT ? LS_OP_ATTR : LS_OP_UNKNOWN, 0, 0, 0);
 	}
 }
 
@@ -426,9 +587,16 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 {
 	unsigned long number = CALL_NUMBER(regs);
 	if (number >= CALLS) return 0;
+	struct task_struct *task = bpf_get_current_task_btf();
+	if (RUNS_32(task)) {
+		int call_32 = calls32[number];
+		if (call_32 == NONE || (int)ret < 0) return 0;
+		if (ret == 0 && (call_32 <= SENDFILE || call_32 == SPLICE_OUT)) return 0;
+		on_call_32(regs, call_32, ret);
+		return 0;
+	}
 	int call = calls[number];
 	if (call == NONE || ret < 0) return 0;
-	struct task_struct *task = bpf_get_current_task_btf();
 	if (call <= SENDFILE) {
 		if (ret > 0) on_write(task, regs, call, ret);
 	} else if (call == SPLICE_OUT) {
@@ -504,15 +672,29 @@ int on_io_uring(unsigned long long *ctx)
 	return 0;
 }
 
-/* Whether the page is made dirty by a call that reports the same bytes itself. */
-static __always_inline bool reported_by_call(struct task_struct *task)
+/* How a page that is made dirty now gets told. */
+enum { BY_ITS_CALL, BY_ITS_COMPLETION, ONLY_HERE };
+
+/*
+ * BY_ITS_CALL: this very file is what the current call writes, and its exit tells the bytes.
+ * ONLY_HERE: a store through a mapping, or a writer inside the kernel (a loop device, an overlay
+ * mounted over the tree, a core dump): further changes of the page stay silent until it is clean.
+ */
+static __always_inline int told_by(struct task_struct *task, struct inode *inode)
 {
-	if (task->flags & (PF_KTHREAD | PF_IO_WORKER)) return 0;
+	if (task->flags & PF_IO_WORKER) return BY_ITS_COMPLETION;
+	if (task->flags & PF_KTHREAD) return ONLY_HERE;
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
 	unsigned long number = CALL_NUMBER(regs);
-	if (number >= CALLS) return 0; /* a page fault: -1 */
+	if (number >= CALLS) return ONLY_HERE; /* a page fault: -1 */
+	if (RUNS_32(task)) return calls32[number] == NONE ? ONLY_HERE : BY_ITS_COMPLETION;
 	int call = calls[number];
-	return call != NONE && call != MMAP;
+	if (call == IO_SUBMIT || number == NR_IO_URING_ENTER) return BY_ITS_COMPLETION;
+	if (call == NONE || call == MMAP || call == IOCTL) return ONLY_HERE;
+	if (call != SPLICE_OUT && call > SENDFILE && call != FTRUNCATE && call != FALLOCATE)
+		return BY_ITS_COMPLETION;
+	struct file *f = file_of(task, call == SPLICE_OUT ? ARG2(regs) : ARG0(regs));
+	return f && f->f_inode == inode ? BY_ITS_CALL : ONLY_HERE;
 }
 
 static __always_inline u64 folio_pages(struct folio *folio)
@@ -535,7 +717,8 @@ int BPF_PROG(on_dirty_folio, struct folio *folio, struct address_space *mapping)
 	if ((inode->i_mode & S_IFMT) != S_IFREG) return 0;
 	struct task_struct *task = bpf_get_current_task_btf();
 	bool mapped = mapping->i_mmap_writable.counter > 0;
-	if (reported_by_call(task)) return 0;
+	int told = told_by(task, inode);
+	if (told == BY_ITS_CALL) return 0;
 	int where = LS_FLAG_ALIAS + 1;
 	struct hlist_node *alias = inode->i_dentry.first;
 	if (alias) {
@@ -543,7 +726,7 @@ int BPF_PROG(on_dirty_folio, struct folio *folio, struct address_space *mapping)
 		where = below_root(cast(d, struct dentry), inode);
 	}
 	if (!where) return 0;
-	emit(inode, mapped ? LS_OP_STORE : LS_OP_WRITE, where - 1, (u64)folio->index << page_shift,
+	emit(inode, mapped || told == ONLY_HERE ? LS_OP_STORE : LS_OP_WRITE, where - 1, (u64)folio->index << page_shift,
 	     folio_pages(folio) << page_shift);
 	return 0;
 }

@@ -34,7 +34,10 @@ enum { BPF_ANY = 0, BPF_NOEXIST = 1 };
 
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
-	unsigned long r10, r9, r8, ax, dx, si, di, orig_ax;
+	unsigned long r10, r9, r8, ax, bx, cx, dx, si, di, orig_ax;
+};
+struct thread_info {
+	u32 status;
 };
 #elif defined(__TARGET_ARCH_arm64)
 struct user_pt_regs {
@@ -45,11 +48,20 @@ struct pt_regs {
 	u64 orig_x0;
 	int syscallno;
 };
+struct thread_info {
+	unsigned long flags;
+};
 #endif
 
 typedef struct {
 	int counter;
 } atomic_t;
+typedef struct {
+	s64 counter;
+} atomic64_t;
+typedef struct {
+	atomic64_t refcnt;
+} file_ref_t;
 
 struct hlist_node {
 	struct hlist_node *next;
@@ -57,8 +69,13 @@ struct hlist_node {
 struct hlist_head {
 	struct hlist_node *first;
 };
+struct hlist_bl_node {
+	struct hlist_bl_node *next, **pprev;
+};
+struct dentry;
 struct super_block {
 	u32 s_dev;
+	struct dentry *s_root;
 };
 struct inode;
 struct address_space {
@@ -75,6 +92,7 @@ struct inode {
 	u32 i_generation;
 };
 struct dentry {
+	struct hlist_bl_node d_hash;
 	struct dentry *d_parent;
 	struct inode *d_inode;
 	union {
@@ -90,6 +108,14 @@ struct file {
 	u32 f_flags;
 	struct path f_path;
 	s64 f_pos;
+	file_ref_t f_ref;
+};
+struct file___before_6_13 {
+	atomic64_t f_count;
+};
+struct vm_area_struct {
+	unsigned long vm_end;
+	struct file *vm_file;
 };
 struct fdtable {
 	u32 max_fds;
@@ -100,6 +126,7 @@ struct files_struct {
 	struct fdtable *fdt;
 };
 struct task_struct {
+	struct thread_info thread_info;
 	u32 flags;
 	int tgid;
 	struct files_struct *files;
