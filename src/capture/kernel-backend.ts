@@ -55,6 +55,8 @@ class KernelBackend implements CaptureBackend {
   readonly #slots: Float64Array = new Float64Array(this.#bytes.buffer);
   #poll: unknown;
   #overflows = 0;
+  #droppedAtClose = 0;
+  #isClosed = false;
 
   constructor(kernel: Kernel, name: BackendName, handle: unknown) {
     this.#kernel = kernel;
@@ -64,7 +66,10 @@ class KernelBackend implements CaptureBackend {
   }
 
   get droppedCount(): number {
-    return this.#kernel.captureDropped(this.#handle) + this.#overflows;
+    const dropped = this.#isClosed
+      ? this.#droppedAtClose
+      : this.#kernel.captureDropped(this.#handle);
+    return dropped + this.#overflows;
   }
 
   start(readable: () => void): void {
@@ -72,6 +77,7 @@ class KernelBackend implements CaptureBackend {
   }
 
   drain(sink: ChangeSink): boolean {
+    if (this.#isClosed) return false;
     const result = this.#kernel.captureDrain(this.#handle, this.#bytes);
     const end = result >>> 1;
     for (let at = 0; at < end;) {
@@ -90,6 +96,9 @@ class KernelBackend implements CaptureBackend {
   unwatchDirectory(): void {}
 
   close(): void {
+    if (this.#isClosed) return;
+    this.#droppedAtClose = this.#kernel.captureDropped(this.#handle);
+    this.#isClosed = true;
     if (this.#poll !== undefined) this.#kernel.pollStop(this.#poll);
     this.#kernel.captureClose(this.#handle);
   }

@@ -266,6 +266,7 @@ export class SourceSession {
   }
 
   #stepCapture(context: Context): void {
+    if (this.#phase === "ended") return;
     const { backend } = this.#options;
     let more = true;
     for (let i = 0; i < drainCountPerStep && more; i++) more = backend.drain(this.#cutter.dirty);

@@ -11,6 +11,7 @@
  *
  * LOCKSTEP_WORKLOADS_MIRROR=rsync puts a loop around rsync in the place of Lockstep, to see that a
  * workload passes with something that works; `nothing` mirrors nothing, to see that it can fail.
+ * LOCKSTEP_WORKLOADS_CONVERGE_MS is how long the target may take to become equal (20000).
  * LOCKSTEP_WORKLOADS_DIR is where the folders are made, to try another filesystem.
  */
 import assert from "node:assert/strict";
@@ -32,7 +33,7 @@ import { runCommand } from "./commands.ts";
 const startMs = 60_000;
 const stopMs = 30_000;
 /** Generous, as shared machines are noisy; the goal is one second, and the time is reported. */
-const convergeMs = 20_000;
+const convergeMs = Number(process.env["LOCKSTEP_WORKLOADS_CONVERGE_MS"] ?? 20_000);
 const pollMs = 20;
 const outputLinesMax = 40;
 
