@@ -80,9 +80,12 @@ describe("identity", () => {
 
   it("refuses links, folders, other keys, garbage and giants, without quoting them", async () => {
     const path = join(root, "key");
-    symlinkSync("/dev/null", path);
-    await assert.rejects(load(root), { code: "KEY_UNUSABLE" });
-    rmSync(path);
+    await load(join(root, "elsewhere"));
+    for (const goal of ["/dev/null", join(root, "elsewhere", "key")]) {
+      symlinkSync(goal, path);
+      await assert.rejects(load(root), { code: "KEY_UNUSABLE" });
+      rmSync(path);
+    }
     mkdirSync(path, { mode: 0o700 });
     await assert.rejects(load(root), { code: "KEY_UNUSABLE" });
     rmSync(path, { recursive: true });

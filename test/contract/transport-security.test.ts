@@ -351,12 +351,15 @@ describe("dialler: whom it believes", { timeout: 60_000 }, () => {
       setTimeout(() => socket.write("\x00hello"), 10);
     });
     const link = await dialTo(server.port);
+    // What came with the preamble is held by now.
+    await new Promise((resolve) => setTimeout(resolve, 5));
     let text = "";
     link.start({
       onData: (bytes) => (text += Buffer.from(bytes).toString()),
       onDrain: () => undefined,
       onClose: () => undefined,
     });
+    assert.equal(text, "", "handlers ran inside start");
     await until(() => text === "hello", "data behind the preamble");
     link.destroy();
     server.stop();
