@@ -1,0 +1,215 @@
+/** `lockstep serve`: lets paired devices mirror into named folders of this machine. */
+import { ExitCode, SyncError } from "../base/index.ts";
+import { ProblemLog } from "../model/index.ts";
+import { type GrantedTarget, serveLink, type TargetSession } from "../session/index.ts";
+import {
+  formatAddress,
+  type Link,
+  linkLimits,
+  listen,
+  type Listener,
+  listenLimits,
+  loadIdentity,
+  parseAddress,
+  TrustStore,
+} from "../transport/index.ts";
+import { errnoName, Errno, type Files, Open } from "../world/index.ts";
+import { native } from "../world/node/index.ts";
+import type { Hello } from "../wire/index.ts";
+import { type CommandIo, stateDirectory } from "./command-io.ts";
+import { publishStatus } from "./control-socket.ts";
+import { checkTarget, openDirectory, openStateDirectory } from "./places.ts";
+import { defaultPort } from "./sync-command.ts";
+
+export interface ServeOptions {
+  /** host:port; every address and the default port when absent. */
+  listen: string | undefined;
+  /** NAME=PATH */
+  shares: string[];
+}
+
+interface Serving {
+  peerId: string;
+  share: string;
+  path: string;
+  session: TargetSession;
+  problems: ProblemLog;
+}
+
+export async function runServe(options: ServeOptions, io: CommandIo): Promise<ExitCode> {
+  const shares = parseShares(options.shares);
+  const stateDir = stateDirectory(process.env);
+  const files = native();
+  files.umask(0);
+  const stateFd = openStateDirectory(files, stateDir);
+  const identity = await loadIdentity({
+    stateDir,
+    credentialsDirectory: process.env["CREDENTIALS_DIRECTORY"],
+  });
+  const trust = TrustStore.open({ stateDir, clock: io.world.clock });
+  const server = new Server(io, files, stateFd, shares, trust);
+  const { host, port } =
+    options.listen === undefined ? { host: "::", port: defaultPort } : parseAddress(options.listen);
+  const listener = await listen({
+    world: io.world,
+    identity,
+    host,
+    port,
+    isTrusted: (peerId) => server.isTrusted(peerId),
+    onLink: (link) => void server.serve(link),
+    limits: listenLimits,
+    linkLimits,
+  });
+  io.event("listening", { id: identity.id, host: listener.host, port: listener.port });
+  io.say(`device ${identity.id}`);
+  io.say(`listening on ${formatAddress(listener)} for ${[...shares.keys()].join(", ")}`);
+  const published = publishStatus(stateDir, () => server.describe(listener));
+  await new Promise<void>((resolve) => {
+    io.onStop(() => {
+      listener.close();
+      void server.stop().then(() => resolve());
+    });
+  });
+  published.close();
+  files.close(stateFd);
+  io.event("end", { exit: 0 });
+  return ExitCode.done;
+}
+
+/** Names and real paths of the shares. Throws USAGE or what is wrong with a path. */
+function parseShares(texts: readonly string[]): ReadonlyMap<string, string> {
+  const shares = new Map<string, string>();
+  for (const text of texts) {
+    const equals = text.indexOf("=");
+    const name = text.slice(0, equals);
+    if (equals < 1 || name.includes("/")) {
+      throw new SyncError("USAGE", `--share ${text}: expected NAME=PATH`);
+    }
+    if (shares.has(name)) throw new SyncError("USAGE", `--share ${name} is given twice`);
+    shares.set(name, checkTarget(text.slice(equals + 1)));
+  }
+  if (shares.size === 0) throw new SyncError("USAGE", "serve needs at least one --share NAME=PATH");
+  return shares;
+}
+
+class Server {
+  readonly #io: CommandIo;
+  readonly #files: Files;
+  readonly #stateFd: number;
+  readonly #shares: ReadonlyMap<string, string>;
+  readonly #trust: TrustStore;
+  readonly #serving: Set<Serving> = new Set();
+  readonly #ends: Set<Promise<unknown>> = new Set();
+
+  constructor(
+    io: CommandIo,
+    files: Files,
+    stateFd: number,
+    shares: ReadonlyMap<string, string>,
+    trust: TrustStore,
+  ) {
+    this.#io = io;
+    this.#files = files;
+    this.#stateFd = stateFd;
+    this.#shares = shares;
+    this.#trust = trust;
+  }
+
+  isTrusted(peerId: string): boolean {
+    this.#trust.reload();
+    return this.#trust.isTrusted(peerId);
+  }
+
+  async serve(link: Link): Promise<void> {
+    const files = this.#files;
+    const ended = serveLink(link, {
+      world: this.#io.world,
+      files,
+      spool: { files, dirFd: this.#stateFd },
+      privileged: process.getuid?.() === 0,
+      grant: (hello, peerId) => this.#grant(hello, peerId),
+    });
+    this.#ends.add(ended);
+    const error = await ended;
+    this.#ends.delete(ended);
+    this.#io.event("disconnected", { peer: link.peerId, code: error?.code, message: error?.message });
+    const level = error === undefined || error.kind === "retry" ? "info" : "warn";
+    this.#io.world.log.write(level, `link with ${link.peerId} ended: ${error?.message ?? "by the peer"}`);
+  }
+
+  stop(): Promise<unknown> {
+    for (const { session } of this.#serving) session.stop();
+    return Promise.all(this.#ends);
+  }
+
+  describe(listener: Listener): Record<string, unknown> {
+    return {
+      command: "serve",
+      listen: formatAddress(listener),
+      shares: Object.fromEntries(this.#shares),
+      refusals: listener.refusals,
+      links: [...this.#serving].map(({ peerId, share, path, session, problems }) => ({
+        peer: this.#trust.find(peerId)?.name ?? peerId,
+        share,
+        path,
+        problems: problems.count,
+        ...session.status,
+      })),
+    };
+  }
+
+  #grant(hello: Hello, peerId: string | undefined): GrantedTarget {
+    const { share, subpath } = hello;
+    const root = this.#shares.get(share);
+    const allowed =
+      peerId !== undefined && this.#trust.isGranted(peerId, { share, direction: "send" });
+    // One answer for both: a peer does not learn which shares exist.
+    if (root === undefined || !allowed) {
+      throw new SyncError("PEER_REFUSED", `no grant to send into a share ${JSON.stringify(share)}`);
+    }
+    const path = subpath === "" ? root : `${root}/${subpath}`;
+    for (const other of this.#serving) {
+      if (other.path !== path || other.peerId !== peerId) continue;
+      // The same peer is back while its old link has not been noticed to be dead.
+      other.session.stop();
+      throw new SyncError("LINK_LOST", "an older link of this device is being closed");
+    }
+    const problems = new ProblemLog((problem) =>
+      this.#io.world.log.write("warn", `${problem.operation} ${problem.path}: ${problem.errno}`),
+    );
+    return {
+      rootFd: this.#openRoot(root, subpath),
+      path,
+      problems,
+      onSession: (session) => this.#onSession({ peerId, share, path, session, problems }),
+      onLive: () => {
+        this.#io.event("live", { peer: peerId, share });
+        this.#io.say(`live: ${path} equals its source`);
+      },
+    };
+  }
+
+  #onSession(serving: Serving): void {
+    this.#serving.add(serving);
+    this.#io.event("connected", { peer: serving.peerId, share: serving.share });
+    void serving.session.done.then(() => this.#serving.delete(serving));
+  }
+
+  /** The share's folder or one below it, made if need be; never outside of the share. */
+  #openRoot(root: string, subpath: string): number {
+    const files = this.#files;
+    let fd = openDirectory(files, root);
+    for (const part of subpath.split("/").filter((text) => text !== "")) {
+      const name = Buffer.from(part);
+      const made = files.mkdir(fd, name, 0o755);
+      const next =
+        made < 0 && made !== -Errno.EEXIST
+          ? made
+          : files.openBeneath(fd, name, Open.read | Open.directory, 0);
+      files.close(fd);
+      if (next < 0) throw new SyncError("ROOT_UNWRITABLE", `${subpath}: ${errnoName(next)}`);
+      fd = next;
+    }
+    return fd;
+  }
+}

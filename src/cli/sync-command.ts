@@ -1,0 +1,277 @@
+/** `lockstep sync SOURCE TARGET`: seeds the target, then mirrors every change until interrupted. */
+import { hostname } from "node:os";
+import { ExitCode, SyncError } from "../base/index.ts";
+import { type BackendName, type CaptureBackend, openBackend } from "../capture/index.ts";
+import { type Problem, ProblemLog } from "../model/index.ts";
+import { Mirror, serveLink, type SourceStatus } from "../session/index.ts";
+import {
+  type Address,
+  dial,
+  type Link,
+  linkLimits,
+  loadIdentity,
+  memoryLinkPair,
+  parseAddress,
+  TrustStore,
+} from "../transport/index.ts";
+import { native, type Native } from "../world/node/index.ts";
+import { type CommandIo, stateDirectory } from "./command-io.ts";
+import { publishStatus } from "./control-socket.ts";
+import {
+  checkOverlap,
+  checkSource,
+  checkTarget,
+  openDirectory,
+  openStateDirectory,
+  parseTarget,
+  plannedTarget,
+  type RemoteTarget,
+  type Target,
+} from "./places.ts";
+
+const dialMsMax = 15_000;
+const progressMs = 500;
+/** Port that `lockstep serve` listens on when it is not told another. */
+export const defaultPort = 7420;
+
+export interface SyncOptions {
+  source: string;
+  targets: string[];
+  once: boolean;
+  backend: BackendName | "auto";
+}
+
+export async function runSync(options: SyncOptions, io: CommandIo): Promise<ExitCode> {
+  const [targetText, ...more] = options.targets;
+  if (targetText === undefined) throw new SyncError("USAGE", "sync needs a TARGET");
+  if (more.length > 0) {
+    throw new SyncError("USAGE", "several targets are not available in this version");
+  }
+  const source = checkSource(options.source);
+  const target = parseTarget(targetText);
+  if (target.kind === "local") {
+    checkOverlap(source, plannedTarget(target.path));
+    target.path = checkTarget(target.path);
+  }
+  const files = native();
+  files.umask(0);
+  const stateDir = stateDirectory(process.env);
+  const rootFd = openDirectory(files, source);
+  const { backend, refusals } = openBackend(files, options.backend, rootFd);
+  const sync = new RunningSync(options, io, files, source, target, rootFd, backend, refusals);
+  try {
+    return await sync.run(stateDir);
+  } finally {
+    backend.close();
+    files.close(rootFd);
+  }
+}
+
+class RunningSync {
+  readonly #options: SyncOptions;
+  readonly #io: CommandIo;
+  readonly #files: Native;
+  readonly #source: string;
+  readonly #target: Target;
+  readonly #rootFd: number;
+  readonly #backend: CaptureBackend;
+  readonly #refusals: readonly string[];
+  readonly #problems: ProblemLog;
+  #state: "seeding" | "live" | "retrying" | "stopping" = "seeding";
+  #startedUs = 0;
+
+  constructor(
+    options: SyncOptions,
+    io: CommandIo,
+    files: Native,
+    source: string,
+    target: Target,
+    rootFd: number,
+    backend: CaptureBackend,
+    refusals: readonly string[],
+  ) {
+    this.#options = options;
+    this.#io = io;
+    this.#files = files;
+    this.#source = source;
+    this.#target = target;
+    this.#rootFd = rootFd;
+    this.#backend = backend;
+    this.#refusals = refusals;
+    this.#problems = new ProblemLog((problem) => this.#tellProblem(problem));
+  }
+
+  async run(stateDir: string): Promise<ExitCode> {
+    const io = this.#io;
+    this.#startedUs = io.world.clock.monotonicUs();
+    this.#tellStart();
+    const stateFd = openStateDirectory(this.#files, stateDir);
+    const mirror = new Mirror({
+      world: io.world,
+      files: this.#files,
+      backend: this.#backend,
+      rootFd: this.#rootFd,
+      problems: this.#problems,
+      ...this.#address(),
+      device: hostname(),
+      connect: await this.#connector(stateDir, stateFd),
+      onLive: () => this.#onLive(mirror),
+      onRetry: (error, delayMs) => this.#onRetry(error, delayMs),
+    });
+    const published = publishStatus(stateDir, () => this.#describe(mirror.status()));
+    // Timers of the engine do not keep the process alive; this one does.
+    const ticker = setInterval(() => this.#progress(mirror.status()), progressMs);
+    io.onStop(() => {
+      this.#state = "stopping";
+      mirror.stop();
+    });
+    try {
+      await mirror.run();
+    } finally {
+      clearInterval(ticker);
+      published.close();
+      this.#files.close(stateFd);
+    }
+    const remained = this.#options.once && this.#problems.count > 0;
+    io.event("end", { exit: remained ? 1 : 0, problems: this.#problems.count });
+    return remained ? ExitCode.differences : ExitCode.done;
+  }
+
+  #address(): { share: string; subpath: string } {
+    const target = this.#target;
+    return target.kind === "remote"
+      ? { share: target.share, subpath: target.subpath }
+      : { share: "", subpath: "" };
+  }
+
+  async #connector(stateDir: string, stateFd: number): Promise<() => Promise<Link>> {
+    const target = this.#target;
+    if (target.kind === "local") return () => Promise.resolve(this.#connectLocal(stateFd, target.path));
+    const identity = await loadIdentity({
+      stateDir,
+      credentialsDirectory: process.env["CREDENTIALS_DIRECTORY"],
+    });
+    const { world } = this.#io;
+    return async () => {
+      const addresses = addressesOf(target, stateDir, this.#io);
+      let failure: SyncError | undefined;
+      for (const { host, port } of addresses) {
+        try {
+          return await dial({
+            world,
+            identity,
+            host,
+            port,
+            expectPeerId: target.peerId,
+            timeoutMs: dialMsMax,
+            limits: linkLimits,
+          });
+        } catch (error) {
+          if (!(error instanceof SyncError)) throw error;
+          failure = error;
+        }
+      }
+      throw failure ?? new SyncError("PEER_UNREACHABLE", `no address is known for ${target.text}`);
+    };
+  }
+
+  /** Both ends in this process: no key, no port. */
+  #connectLocal(stateFd: number, path: string): Link {
+    const { world } = this.#io;
+    const files = this.#files;
+    const [near, far] = memoryLinkPair({ clock: world.clock, limits: linkLimits });
+    void serveLink(far, {
+      world,
+      files,
+      spool: { files, dirFd: stateFd },
+      privileged: process.getuid?.() === 0,
+      grant: () => ({ rootFd: openDirectory(files, path), path, problems: this.#problems }),
+    });
+    return near;
+  }
+
+  #tellStart(): void {
+    const { text } = this.#target;
+    this.#io.event("start", {
+      source: this.#source,
+      target: text,
+      backend: this.#backend.name,
+      refusals: this.#refusals,
+      pid: process.pid,
+    });
+    for (const refusal of this.#refusals) this.#io.say(`not used: ${refusal}`);
+    this.#io.say(`${this.#source} -> ${text} (backend ${this.#backend.name})`);
+  }
+
+  #onLive(mirror: Mirror): void {
+    const seconds = (this.#io.world.clock.monotonicUs() - this.#startedUs) / 1e6;
+    const status = mirror.status();
+    this.#state = "live";
+    const { text } = this.#target;
+    this.#io.event("live", { target: text, files: status?.nodes ?? 0, bytes: status?.bytesSent ?? 0, seconds });
+    this.#io.say(`live: ${text} equals ${this.#source} after ${seconds.toFixed(1)} s`);
+    if (this.#options.once) mirror.stop();
+  }
+
+  #onRetry(error: SyncError, delayMs: number): void {
+    this.#state = "retrying";
+    this.#io.event("problem", { code: error.code, message: error.message, retryMs: delayMs });
+    this.#io.world.log.write("warn", `${error.message}; trying again in ${delayMs} ms`, {
+      code: error.code,
+    });
+  }
+
+  #tellProblem(problem: Problem): void {
+    this.#io.event("problem", { ...problem });
+    const { side, path, operation, errno } = problem;
+    this.#io.world.log.write("warn", `${side}: ${operation} ${path}: ${errno}`);
+  }
+
+  #progress(status: SourceStatus | undefined): void {
+    if (status === undefined) return;
+    if (this.#state === "retrying" && status.live) this.#state = "live";
+    const seconds = (this.#io.world.clock.monotonicUs() - this.#startedUs) / 1e6;
+    const megabytes = (status.bytesSent / 1e6).toFixed(1);
+    if (!status.live) {
+      this.#io.event("progress", {
+        state: this.#state,
+        files: status.filesScanned,
+        bytes: status.bytesSent,
+        seconds,
+      });
+      this.#io.progress(
+        `seeding: ${status.filesScanned} files, ${megabytes} MB, ${(status.bytesSent / 1e6 / seconds).toFixed(1)} MB/s`,
+      );
+    } else {
+      const lagMs = (status.lagUs / 1000).toFixed(2);
+      this.#io.progress(
+        `live: ${status.ackedEpoch} epochs, ${megabytes} MB, lag ${lagMs} ms, ${status.dirtyNodes + status.dirtyNames} waiting`,
+      );
+    }
+  }
+
+  #describe(status: SourceStatus | undefined): Record<string, unknown> {
+    return {
+      command: "sync",
+      source: this.#source,
+      target: this.#target.text,
+      backend: this.#backend.name,
+      state: this.#state,
+      problems: this.#problems.count,
+      recentProblems: this.#problems.kept.slice(-10),
+      ...status,
+    };
+  }
+}
+
+/** Addresses to try, in order: the one in the target's URL, else those of the peer. */
+function addressesOf(target: RemoteTarget, stateDir: string, io: CommandIo): readonly Address[] {
+  if (target.address !== undefined) return [target.address];
+  const trust = TrustStore.open({ stateDir, clock: io.world.clock });
+  const peer = trust.find(target.peerId);
+  if (peer === undefined) {
+    throw new SyncError("PEER_UNTRUSTED", `device ${target.peerId} is not paired with this one`);
+  }
+  return peer.addresses.map((text) => parseAddress(text));
+}
+
