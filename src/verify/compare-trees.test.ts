@@ -8,10 +8,8 @@ import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { TestContext } from "node:test";
 import fc from "fast-check";
-import { native } from "../world/node/native.ts";
-import { nodeWorld } from "../world/node/node-world.ts";
+import { native, nodeWorld } from "../world/node/index.ts";
 import { Errno, Open, Stat, statSlots } from "../world/index.ts";
 import type { Clock, Files } from "../world/index.ts";
 import { compareTrees, DifferenceKind, escapeBytes, formatDifference } from "./index.ts";
@@ -623,7 +621,7 @@ test("cancelling ends the comparison, and what is incomplete is not clean", asyn
   assert.ok(summary.entryCount < 8);
 });
 
-test("progress is told while it goes on, and descriptors can be used again", async (t: TestContext) => {
+test("progress is told, and the caller's descriptors can be used again", async (t) => {
   const pair = makePair(t);
   fillSource(pair);
   pair.copy();

@@ -1,4 +1,4 @@
-/** Git in the source: many files, distant checkouts, packing; and the copy is a sound repository. */
+/** Git in the source: many files, distant checkouts, packing; the copy is a sound repository. */
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";

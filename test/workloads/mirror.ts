@@ -19,15 +19,14 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { compareTrees, formatDifference } from "../../src/verify/index.ts";
 import type { CompareSummary, DifferenceKind } from "../../src/verify/index.ts";
 import { Open } from "../../src/world/index.ts";
-import { native } from "../../src/world/node/native.ts";
-import { nodeWorld } from "../../src/world/node/node-world.ts";
+import { native, nodeWorld } from "../../src/world/node/index.ts";
 import { runCommand } from "./commands.ts";
 
 const startMs = 60_000;
@@ -37,7 +36,7 @@ const convergeMs = Number(process.env["LOCKSTEP_WORKLOADS_CONVERGE_MS"] ?? 20_00
 const pollMs = 20;
 const outputLinesMax = 40;
 
-const cliPath = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+const cliPath = join(dirname(fileURLToPath(import.meta.url)), "../../src/cli/main.js");
 
 export type MirrorProgram = "lockstep" | "rsync" | "nothing";
 

@@ -23,7 +23,7 @@ const backends = (process.env["LOCKSTEP_WORKLOADS_BACKENDS"] ?? "auto").split(",
 export const fileCount: number = Number(process.env["LOCKSTEP_WORKLOADS_FILES"] ?? 10_000);
 
 export interface WorkloadOptions {
-  /** `small` ones take under some seconds and run always; `large` ones with LOCKSTEP_WORKLOADS=all. */
+  /** `small` ones take seconds and run always; `large` ones with LOCKSTEP_WORKLOADS=all. */
   readonly size: "small" | "large";
   /** Programs that must be on the PATH. */
   readonly needs: readonly string[];
