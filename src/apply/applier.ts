@@ -65,7 +65,9 @@ export class Applier implements Operations {
     this.#rootFd = rootFd;
     this.#tree = tree;
     this.#problems = problems;
-    this.#directories = new Directories(files, rootFd, tree);
+    this.#directories = new Directories(files, rootFd, tree, (node) =>
+      this.#held.has(node) ? holdName(node) : undefined,
+    );
     this.#writable = new DescriptorCache(files, writableCountMax, (node) => this.#openFile(node));
   }
 
@@ -395,11 +397,12 @@ export class Applier implements Operations {
     return this.#check(this.#directories.get(node), node, "open");
   }
 
-  /** The directory and name to reach a named node by; the root by itself. */
+  /** The directory and name to reach a node by; the root by itself, a held node where it waits. */
   #at(node: number): [number, Uint8Array] {
     if (node === rootId) return [this.#rootFd, noName];
     const { names, firstName } = this.#tree;
     const id = firstName[node]!;
+    if (id === 0 && this.#held.has(node)) return [this.#rootFd, holdName(node)];
     if (id === 0) malformed(`node ${node} has no place`);
     return [this.#directoryFd(names.parent[id]!), names.bytes(id)];
   }

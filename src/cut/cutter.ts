@@ -10,7 +10,7 @@
  * has no room and goes on from there: `step` may be called at any time.
  * The tree is the source as the target will have it once everything written is applied.
  */
-import { DescriptorCache, Directories, DirectoryEntries } from "../descriptors/index.ts";
+import { DescriptorCache, Directories, DirectoryEntries, ESTALE } from "../descriptors/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import { ExtentList, rootId, type Tree } from "../tree/index.ts";
 import { type Clock, errnoName, type Files, Mode, Open, Stat, statSlots } from "../world/index.ts";
@@ -36,7 +36,7 @@ const noName: Uint8Array = new Uint8Array(0);
 type Task =
   | { kind: "newFile"; node: number; parent: number; name: Uint8Array; reading: Reading | undefined; fd: number }
   | { kind: "link"; node: number; parent: number; name: Uint8Array }
-  | { kind: "scan"; node: number; deep: boolean }
+  | { kind: "scan"; node: number; deep: boolean; attempts: number }
   | { kind: "compare"; node: number; stat: Float64Array }
   | { kind: "content"; node: number; reading: Reading; attempts: number };
 
@@ -120,7 +120,7 @@ export class Cutter {
         newFile: (node, parent, name) =>
           this.#planned.push({ kind: "newFile", node, parent, name, reading: undefined, fd: -1 }),
         linkLater: (node, parent, name) => this.#planned.push({ kind: "link", node, parent, name }),
-        scan: (node, deep) => this.#planned.push({ kind: "scan", node, deep }),
+        scan: (node, deep) => this.#planScan(node, deep, 0),
         compare: (node, stat) => this.#planned.push({ kind: "compare", node, stat }),
       },
     });
@@ -238,23 +238,61 @@ export class Cutter {
         dirty.rescan = true;
       }
     }
-    const slots: Slot[] = [];
-    for (const { parent, name } of dirty.takeNames()) {
-      const slot = this.#planner.observe(parent, name);
-      if (slot !== undefined) slots.push(slot);
-    }
+    const slots = this.#observeDirtyNames();
     if (slots.length > 0) this.#planner.plan(slots, false);
     if (dirty.rescan) {
       dirty.rescan = false;
       this.counters.rescans++;
-      this.#planned.push({ kind: "scan", node: rootId, deep: true });
+      this.#planScan(rootId, true, 0);
       if (this.#files.statAt(this.#options.rootFd, noName, this.#stat) === 0) {
         this.#planned.push({ kind: "compare", node: rootId, stat: this.#stat.slice() });
       }
     }
+    for (const [node, { deep, attempts }] of dirty.takeScans()) {
+      this.#planScan(node, deep, attempts);
+    }
     this.#planNodes();
     this.#queue();
     dirty.clearMoved();
+  }
+
+  #planScan(node: number, deep: boolean, attempts: number): void {
+    this.#planned.push({ kind: "scan", node, deep, attempts });
+  }
+
+  #observeDirtyNames(): Slot[] {
+    const { dirty } = this;
+    const slots: Slot[] = [];
+    for (const { parent, name, change, attempts } of dirty.takeNames()) {
+      if (!this.#tree.isLive(parent)) continue;
+      const dirFd = this.#directories.get(parent);
+      if (dirFd < 0) {
+        // The directory's own path has changed: find out how, and look at the name after that.
+        this.#observeAncestors(parent, slots);
+        if (attempts < openAttemptsMax) dirty.addName(parent, name, change, attempts + 1);
+        else if (!this.#isGone(dirFd)) this.#problem(parent, "open", dirFd);
+        continue;
+      }
+      const slot = this.#planner.observe(parent, name);
+      if (slot !== undefined) slots.push(slot);
+    }
+    return slots;
+  }
+
+  /** Looks at the names of a directory that cannot be opened, up to the first one that can. */
+  #observeAncestors(node: number, slots: Slot[]): void {
+    const { names, firstName } = this.#tree;
+    for (let at = node; at !== rootId;) {
+      const id: number = firstName[at]!;
+      if (id === 0) return;
+      const parent: number = names.parent[id]!;
+      if (this.#directories.get(parent) >= 0) {
+        const slot = this.#planner.observe(parent, names.bytes(id).slice());
+        if (slot !== undefined) slots.push(slot);
+        return;
+      }
+      at = parent;
+    }
   }
 
   #planNodes(): void {
@@ -338,7 +376,7 @@ export class Cutter {
     if (task.kind === "newFile") return this.#newFile(task);
     if (task.kind === "content") return this.#content(task);
     this.#tasks.pop();
-    if (task.kind === "scan") this.#scan(task.node, task.deep);
+    if (task.kind === "scan") this.#scan(task.node, task.deep, task.attempts);
     else if (task.kind === "compare") this.#compare(task.node, task.stat);
     else this.#link(task.node, task.parent, task.name);
     this.#queue();
@@ -355,10 +393,10 @@ export class Cutter {
     }
   }
 
-  #scan(node: number, deep: boolean): void {
+  #scan(node: number, deep: boolean, attempts: number): void {
     const tree = this.#tree;
     if (!tree.isLive(node)) return;
-    const fd = this.#openForScan(node);
+    const fd = this.#openForScan(node, deep, attempts);
     if (fd < 0) return;
     const slots: Slot[] = [];
     const seen = new Set<number>();
@@ -394,16 +432,21 @@ export class Cutter {
     }
     this.#planner.plan(slots, deep);
     for (const directory of subdirectories) {
-      this.#planned.push({ kind: "scan", node: directory, deep });
+      this.#planScan(directory, deep, 0);
     }
   }
 
   /** A descriptor of its own at the start of the directory, watched before it is read. */
-  #openForScan(node: number): number {
+  #openForScan(node: number, deep: boolean, attempts: number): number {
     const at = this.#directories.get(node);
     const fd = at < 0 ? at : this.#files.openBeneath(at, noName, Open.read | Open.directory, 0);
     if (fd < 0) {
-      this.#problem(node, "open", fd);
+      if (!this.#isGone(fd)) {
+        this.#problem(node, "open", fd);
+      } else if (attempts < openAttemptsMax) {
+        this.#lookAtNames(node);
+        this.dirty.addScan(node, deep, attempts + 1);
+      }
       return fd;
     }
     const result = this.#files.statAt(fd, noName, this.#stat);
@@ -455,7 +498,7 @@ export class Cutter {
   #newFile(task: Task & { kind: "newFile" }): boolean {
     const { node, parent, name } = task;
     if (task.reading === undefined) {
-      task.fd = this.#openBelow(parent, name, this.#tree.ino[node]!);
+      task.fd = this.#openBelow(parent, name, node);
       if (task.fd < 0) return this.#giveUp(task, task.fd);
       const extents = new ExtentList();
       extents.add(0, Infinity);
@@ -521,6 +564,10 @@ export class Cutter {
       const dirty = this.dirty.addExtent(node, reading.extents.from(i), reading.extents.to(i));
       dirty.attempts = attempts + 1;
     }
+    this.#lookAtNames(node);
+  }
+
+  #lookAtNames(node: number): void {
     const { names, firstName } = this.#tree;
     for (let id = firstName[node]!; id !== 0; id = names.nextOfNode[id]!) {
       this.dirty.addName(names.parent[id]!, names.bytes(id).slice(), 0);
@@ -530,31 +577,39 @@ export class Cutter {
   #isGone(result: number): boolean {
     const name = errnoName(result);
     return (
-      name === "ENOENT" || name === "ENOTDIR" || name === "ELOOP" || result === -116 || name === "ENXIO"
+      name === "ENOENT" || name === "ENOTDIR" || name === "ELOOP" || result === -ESTALE || name === "ENXIO"
     );
   }
 
   #openNode(node: number): number {
     const { names, firstName } = this.#tree;
-    let result = -116;
+    let result = -ESTALE;
     for (let id = firstName[node]!; id !== 0; id = names.nextOfNode[id]!) {
-      result = this.#openBelow(names.parent[id]!, names.bytes(id), this.#tree.ino[node]!);
+      result = this.#openBelow(names.parent[id]!, names.bytes(id), node);
       if (result >= 0) return result;
     }
     return result;
   }
 
   /** Opens a regular file for reading and makes sure that it is the inode that we mean. */
-  #openBelow(parent: number, name: Uint8Array, ino: number): number {
-    if (!this.#tree.isLive(parent)) return -116;
+  #openBelow(parent: number, name: Uint8Array, node: number): number {
+    const tree = this.#tree;
+    if (!tree.isLive(parent)) return -ESTALE;
     const dirFd = this.#directories.get(parent);
     if (dirFd < 0) return dirFd;
     const flags = Open.read | Open.noFollow | Open.nonBlock;
     const fd = this.#files.openBeneath(dirFd, name, flags, 0);
     if (fd < 0) return fd;
-    if (this.#files.fstat(fd, this.#stat) === 0 && this.#stat[Stat.ino] === ino) return fd;
+    const { ino, gen } = tree;
+    if (
+      this.#files.statAt(fd, noName, this.#stat) === 0 &&
+      this.#stat[Stat.ino] === ino[node] &&
+      this.#stat[Stat.gen] === gen[node]
+    ) {
+      return fd;
+    }
     this.#files.close(fd);
-    return -116;
+    return -ESTALE;
   }
 
   #forget(node: number): void {
@@ -572,7 +627,7 @@ export class Cutter {
   settleStores(nowUs: number): void {
     this.stores.settle(
       nowUs,
-      (node) => (this.#tree.isLive(node) ? this.#readable.get(node) : -116),
+      (node) => (this.#tree.isLive(node) ? this.#readable.get(node) : -ESTALE),
       (node, from, to) => this.dirty.addExtent(node, from, to),
     );
   }

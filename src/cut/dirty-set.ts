@@ -17,6 +17,14 @@ export interface DirtyName {
   name: Uint8Array;
   /** NameChange bits that were told. */
   change: number;
+  /** Times that its directory could not be opened. */
+  attempts: number;
+}
+
+/** A directory whose scan could not begin, because its path was just changing. */
+export interface DirtyScan {
+  deep: boolean;
+  attempts: number;
 }
 
 export class DirtyNode {
@@ -46,6 +54,7 @@ export class DirtySet implements ChangeSink {
   readonly #runs: SharedPositionRuns = new SharedPositionRuns();
   #names: Map<string, DirtyName> = new Map();
   #nodes: Map<number, DirtyNode> = new Map();
+  #scans: Map<number, DirtyScan> = new Map();
   #paths: DirtyPath[] = [];
   readonly #moved: Set<string> = new Set();
   readonly #readExtents: Map<number, ExtentList> = new Map();
@@ -66,7 +75,11 @@ export class DirtySet implements ChangeSink {
 
   get isEmpty(): boolean {
     return (
-      this.#names.size === 0 && this.#nodes.size === 0 && !this.rescan && this.#paths.length === 0
+      this.#names.size === 0 &&
+      this.#nodes.size === 0 &&
+      this.#scans.size === 0 &&
+      this.#paths.length === 0 &&
+      !this.rescan
     );
   }
 
@@ -113,6 +126,12 @@ export class DirtySet implements ChangeSink {
     return taken;
   }
 
+  takeScans(): Map<number, DirtyScan> {
+    const taken = this.#scans;
+    if (taken.size > 0) this.#scans = new Map();
+    return taken;
+  }
+
   takePaths(): DirtyPath[] {
     if (this.#paths.length === 0) return this.#paths;
     const taken = this.#paths;
@@ -137,6 +156,7 @@ export class DirtySet implements ChangeSink {
 
   forget(node: number): void {
     this.#nodes.delete(node);
+    this.#scans.delete(node);
     this.#readExtents.delete(node);
     this.#runs.forget(node);
   }
@@ -154,12 +174,18 @@ export class DirtySet implements ChangeSink {
     this.#dirty(node).metadata = true;
   }
 
-  addName(parent: number, name: Uint8Array, change: number): void {
+  addName(parent: number, name: Uint8Array, change: number, attempts = 0): void {
     const key = `${parent}/${latin1(name)}`;
     const known = this.#names.get(key);
-    if (known === undefined) this.#names.set(key, { parent, name, change });
+    if (known === undefined) this.#names.set(key, { parent, name, change, attempts });
     else known.change |= change;
     if (this.#readNames) this.conflict = true;
+  }
+
+  /** Scans the directory in the next round: its path could not be followed in this one. */
+  addScan(node: number, deep: boolean, attempts: number): void {
+    this.#scans.set(node, { deep, attempts });
+    this.conflict = true;
   }
 
   #dirty(node: number): DirtyNode {

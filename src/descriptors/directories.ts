@@ -13,15 +13,24 @@ export const directoryCountMax = 256;
 /** Path bytes handed to one open call: below PATH_MAX. */
 const pieceBytesMax = 3000;
 export const ESTALE = 116;
+const noName: Uint8Array = new Uint8Array(0);
 
 export class Directories {
   readonly #files: Files;
   readonly #rootFd: number;
   readonly #tree: Tree;
   readonly #cache: DescriptorCache;
+  readonly #detachedName: ((node: number) => Uint8Array | undefined) | undefined;
   readonly #stat: Float64Array = new Float64Array(statSlots);
 
-  constructor(files: Files, rootFd: number, tree: Tree) {
+  /** `detachedName`: the name in the root below which a node without a name of its own waits. */
+  constructor(
+    files: Files,
+    rootFd: number,
+    tree: Tree,
+    detachedName?: (node: number) => Uint8Array | undefined,
+  ) {
+    this.#detachedName = detachedName;
     this.#files = files;
     this.#rootFd = rootFd;
     this.#tree = tree;
@@ -42,7 +51,7 @@ export class Directories {
   }
 
   #open(node: number): number {
-    const components = this.#tree.pathComponents(node);
+    const components = this.#tree.pathComponents(node, this.#detachedName);
     if (components === undefined) return -ESTALE;
     let at = this.#rootFd;
     for (let next = 0; next < components.length;) {
@@ -64,7 +73,11 @@ export class Directories {
   #isExpected(node: number, fd: number): boolean {
     const ino = this.#tree.ino[node]!;
     if (ino === 0) return true;
-    return this.#files.fstat(fd, this.#stat) === 0 && this.#stat[Stat.ino] === ino;
+    return (
+      this.#files.statAt(fd, noName, this.#stat) === 0 &&
+      this.#stat[Stat.ino] === ino &&
+      this.#stat[Stat.gen] === this.#tree.gen[node]
+    );
   }
 
   #refuse(fd: number): number {

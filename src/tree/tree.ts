@@ -225,12 +225,23 @@ export class Tree {
     return false;
   }
 
-  /** Names from the root down to the node; undefined for a detached one. Empty for the root. */
-  pathComponents(node: number): Uint8Array[] | undefined {
+  /**
+   * Names from the root down to the node, empty for the root; undefined below a detached node, unless
+   * `detachedName` knows the name in the root where that node waits.
+   */
+  pathComponents(
+    node: number,
+    detachedName?: (node: number) => Uint8Array | undefined,
+  ): Uint8Array[] | undefined {
     const components: Uint8Array[] = [];
     for (let at: number = node; at !== rootId;) {
       const name: number = this.firstName[at]!;
-      if (name === 0) return undefined;
+      if (name === 0) {
+        const waiting = detachedName?.(at);
+        if (waiting === undefined) return undefined;
+        components.push(waiting);
+        break;
+      }
       components.push(this.names.bytes(name));
       at = this.names.parent[name]!;
     }
