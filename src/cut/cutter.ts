@@ -33,12 +33,14 @@ const taskCountPerStep = 512;
 
 const noName: Uint8Array = new Uint8Array(0);
 
-type Task =
-  | { kind: "newFile"; node: number; parent: number; name: Uint8Array; reading: Reading | undefined; fd: number }
-  | { kind: "link"; node: number; parent: number; name: Uint8Array }
-  | { kind: "scan"; node: number; deep: boolean; attempts: number }
-  | { kind: "compare"; node: number; stat: Float64Array }
-  | { kind: "content"; node: number; reading: Reading; attempts: number };
+/** Work on a node. `birth` finds out a node that is gone and whose id another one has. */
+type Task = { node: number; birth: number } & (
+  | { kind: "newFile"; parent: number; name: Uint8Array; reading: Reading | undefined; fd: number }
+  | { kind: "link"; parent: number; name: Uint8Array }
+  | { kind: "scan"; deep: boolean; attempts: number }
+  | { kind: "compare"; stat: Float64Array }
+  | { kind: "content"; reading: Reading; attempts: number }
+);
 
 export interface CutterOptions {
   files: Files;
@@ -118,10 +120,18 @@ export class Cutter {
       forget: (node) => this.#forget(node),
       tasks: {
         newFile: (node, parent, name) =>
-          this.#planned.push({ kind: "newFile", node, parent, name, reading: undefined, fd: -1 }),
-        linkLater: (node, parent, name) => this.#planned.push({ kind: "link", node, parent, name }),
+          this.#planned.push({
+            kind: "newFile",
+            ...this.#idOf(node),
+            parent,
+            name,
+            reading: undefined,
+            fd: -1,
+          }),
+        linkLater: (node, parent, name) =>
+          this.#planned.push({ kind: "link", ...this.#idOf(node), parent, name }),
         scan: (node, deep) => this.#planScan(node, deep, 0),
-        compare: (node, stat) => this.#planned.push({ kind: "compare", node, stat }),
+        compare: (node, stat) => this.#planCompare(node, stat),
       },
     });
     this.#reader = new ContentReader(
@@ -245,7 +255,7 @@ export class Cutter {
       this.counters.rescans++;
       this.#planScan(rootId, true, 0);
       if (this.#files.statAt(this.#options.rootFd, noName, this.#stat) === 0) {
-        this.#planned.push({ kind: "compare", node: rootId, stat: this.#stat.slice() });
+        this.#planCompare(rootId, this.#stat.slice());
       }
     }
     for (const [node, { deep, attempts }] of dirty.takeScans()) {
@@ -257,7 +267,20 @@ export class Cutter {
   }
 
   #planScan(node: number, deep: boolean, attempts: number): void {
-    this.#planned.push({ kind: "scan", node, deep, attempts });
+    this.#planned.push({ kind: "scan", ...this.#idOf(node), deep, attempts });
+  }
+
+  #planCompare(node: number, stat: Float64Array): void {
+    this.#planned.push({ kind: "compare", ...this.#idOf(node), stat });
+  }
+
+  #planContent(node: number, extents: ExtentList, attempts: number): void {
+    const reading = startReading(node, extents);
+    this.#planned.push({ kind: "content", ...this.#idOf(node), reading, attempts });
+  }
+
+  #idOf(node: number): { node: number; birth: number } {
+    return { node, birth: this.#tree.birth[node]! };
   }
 
   #observeDirtyNames(): Slot[] {
@@ -300,8 +323,7 @@ export class Cutter {
       if (!this.#tree.isLive(node)) continue;
       const isFile = (this.#tree.mode[node]! & Mode.typeMask) === Mode.regular;
       if (isFile && !dirty.extents.isEmpty) {
-        const reading = startReading(node, dirty.extents);
-        this.#planned.push({ kind: "content", node, reading, attempts: dirty.attempts });
+        this.#planContent(node, dirty.extents, dirty.attempts);
       }
       if (dirty.metadata || (dirty.closed && dirty.extents.isEmpty)) this.#planMetadata(node, dirty);
     }
@@ -340,7 +362,7 @@ export class Cutter {
   #readWhole(node: number): void {
     const extents = new ExtentList();
     extents.add(0, Infinity);
-    this.#planned.push({ kind: "content", node, reading: startReading(node, extents), attempts: 0 });
+    this.#planContent(node, extents, 0);
   }
 
   /** Puts what was planned in front of what waits, first planned first done. */
@@ -373,6 +395,11 @@ export class Cutter {
 
   /** Does a task, or a part of it. False when it waits for room. */
   #do(task: Task): boolean {
+    if (!this.#tree.isSame(task.node, task.birth)) {
+      this.#tasks.pop();
+      this.#drop(task);
+      return true;
+    }
     if (task.kind === "newFile") return this.#newFile(task);
     if (task.kind === "content") return this.#content(task);
     this.#tasks.pop();
@@ -383,10 +410,17 @@ export class Cutter {
     return true;
   }
 
+  /** The node has left the tree. What waited for it is looked at anew. */
+  #drop(task: Task): void {
+    if (task.kind === "newFile" && task.fd >= 0) this.#files.close(task.fd);
+    if (task.kind !== "newFile" && task.kind !== "link") return;
+    if (this.#tree.isLive(task.parent)) this.dirty.addName(task.parent, task.name, 0);
+  }
+
   #link(node: number, parent: number, name: Uint8Array): void {
     if (!this.#tree.isLive(parent)) return;
-    // The file that was to be linked could not be brought: look at the name anew.
-    if (!this.#tree.isLive(node) || this.#tree.firstName[node] === 0) {
+    // The file that was to be linked has no name yet: look at the name anew.
+    if (this.#tree.firstName[node] === 0) {
       this.dirty.addName(parent, name, 0);
     } else {
       this.#planner.link(node, parent, name);
@@ -395,7 +429,6 @@ export class Cutter {
 
   #scan(node: number, deep: boolean, attempts: number): void {
     const tree = this.#tree;
-    if (!tree.isLive(node)) return;
     const fd = this.#openForScan(node, deep, attempts);
     if (fd < 0) return;
     const slots: Slot[] = [];
@@ -415,14 +448,15 @@ export class Cutter {
           slots.push({ parent: node, name: name.slice(), stat: stat.slice() });
           return;
         }
-        this.#planned.push({ kind: "compare", node: known, stat: stat.slice() });
+        this.#planCompare(known, stat.slice());
         if (deep && tree.isDirectory(known)) subdirectories.push(known);
       });
     } while (used > 0);
     if (fd !== this.#options.rootFd) this.#files.close(fd);
     if (used < 0) {
       // An incomplete list must not be taken for deletions.
-      this.#problem(node, "scan", used);
+      if (this.#isGone(used)) this.#lookAtNames(node);
+      else this.#problem(node, "scan", used);
       return;
     }
     for (let id = tree.firstChild[node]!; id !== 0; id = tree.names.nextSibling[id]!) {
@@ -459,7 +493,6 @@ export class Cutter {
   /** A node that both trees have: its metadata, and its content when size or time differ. */
   #compare(node: number, stat: Float64Array): void {
     const tree = this.#tree;
-    if (!tree.isLive(node)) return;
     const id = tree.firstName[node]!;
     const dirFd =
       node === rootId ? this.#options.rootFd : id === 0 ? -1 : this.#directories.get(tree.names.parent[id]!);
@@ -485,7 +518,7 @@ export class Cutter {
     if (stat[Stat.attributeBytes] === 0 && present === undefined) return;
     const bytes = this.#files.getAttributes(dirFd, name, this.#attributes);
     if (bytes < 0) {
-      this.#problem(node, "getxattr", bytes);
+      if (!this.#isGone(bytes)) this.#problem(node, "getxattr", bytes);
       return;
     }
     const attributes = this.#attributes.subarray(0, bytes);
@@ -512,7 +545,6 @@ export class Cutter {
     }
     this.#tellTimes(node, this.#stat);
     this.#tasks.pop();
-    this.#planner.filePlaced(node);
     this.#planner.place(node, parent, name);
     this.#readable.put(node, task.fd);
     return true;
@@ -526,7 +558,6 @@ export class Cutter {
     if (!isGone) {
       this.#problems(parent, name, "read", result);
     }
-    this.#planner.filePlaced(node);
     this.#planner.abandon(node);
     // Gone or replaced: its events are on the way; look at the name again all the same.
     if (isGone && this.#tree.isLive(parent)) this.dirty.addName(parent, name, 0);
@@ -535,10 +566,6 @@ export class Cutter {
 
   #content(task: Task & { kind: "content" }): boolean {
     const { node, reading } = task;
-    if (!this.#tree.isLive(node)) {
-      this.#tasks.pop();
-      return true;
-    }
     const fd = this.#readable.get(node);
     const done = fd < 0 ? fd : this.#reader.read(reading, fd);
     if (done === 0) return false;

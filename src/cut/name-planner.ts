@@ -13,7 +13,7 @@
  */
 import { Directories } from "../descriptors/index.ts";
 import type { ProblemLog } from "../model/index.ts";
-import type { Tree } from "../tree/index.ts";
+import { rootId, type Tree } from "../tree/index.ts";
 import { Errno, errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import { type OpWriter, symlinkBytesMax } from "../wire/index.ts";
 import type { DirtySet } from "./dirty-set.ts";
@@ -141,7 +141,10 @@ export class NamePlanner {
   /** Tells the target of a node's name, which may replace another file. */
   place(node: number, parent: number, name: Uint8Array): void {
     const occupant = this.#tree.child(parent, name);
+    // The target steps through its root to replace a file, and parks nodes there.
+    if (occupant !== 0 || !this.#pendingFiles.has(node)) this.touched.add(rootId);
     if (occupant !== 0) this.#dropName(parent, name, occupant);
+    this.#pendingFiles.delete(node);
     this.#writer.place(node, parent, name);
     this.#tree.addName(parent, name, node);
     this.touched.add(parent);
@@ -150,7 +153,10 @@ export class NamePlanner {
   link(node: number, parent: number, name: Uint8Array): void {
     const occupant = this.#tree.child(parent, name);
     if (occupant === node) return;
-    if (occupant !== 0) this.#dropName(parent, name, occupant);
+    if (occupant !== 0) {
+      this.touched.add(rootId);
+      this.#dropName(parent, name, occupant);
+    }
     this.#writer.link(node, parent, name);
     this.#tree.addName(parent, name, node);
     this.touched.add(parent);
@@ -158,6 +164,7 @@ export class NamePlanner {
 
   /** Gives up a node that was announced and got no name. */
   abandon(node: number): void {
+    this.#pendingFiles.delete(node);
     this.#writer.remove(node);
     this.#removeNode(node);
   }
@@ -329,11 +336,6 @@ export class NamePlanner {
   /** New files that were announced and wait for their content. */
   readonly #pendingFiles: Set<number> = new Set();
 
-  /** The cut has given the file its name, or has given it up. */
-  filePlaced(node: number): void {
-    this.#pendingFiles.delete(node);
-  }
-
   /** Takes a node of the manifest, which has no inode of ours yet, for what was observed there. */
   #adopt(slot: Slot, deep: boolean): boolean {
     const tree = this.#tree;
@@ -418,6 +420,7 @@ export class NamePlanner {
     const id = firstName[node]!;
     if (id === 0) return;
     this.touched.add(names.parent[id]!);
+    this.touched.add(rootId);
     this.#writer.detach(node);
     this.#tree.removeName(id);
   }

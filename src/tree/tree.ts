@@ -48,6 +48,9 @@ export class Tree {
   gen: Uint32Array = new Uint32Array(1024);
   firstName: Uint32Array = new Uint32Array(1024);
   firstChild: Uint32Array = new Uint32Array(1024);
+  /** Ids are used again; a birth number is not: it tells a node from an earlier one of its id. */
+  birth: Float64Array = new Float64Array(1024);
+  #births = 0;
   /** Bytes as the capture room and apply agree on: see Files.getAttributes. Sparse. */
   readonly attributes: Map<number, Uint8Array> = new Map();
   readonly symlinkTarget: Map<number, Uint8Array> = new Map();
@@ -78,6 +81,11 @@ export class Tree {
     return node < this.#live.length && this.#live[node] === 1;
   }
 
+  /** Whether the id still means the node that had this birth number. */
+  isSame(node: number, birth: number): boolean {
+    return this.isLive(node) && this.birth[node] === birth;
+  }
+
   isDirectory(node: number): boolean {
     return (this.mode[node]! & typeMask) === directoryType;
   }
@@ -106,6 +114,7 @@ export class Tree {
     if (node >= this.#end) this.#end = node + 1;
     this.#live[node] = 1;
     this.#count++;
+    this.birth[node] = ++this.#births;
     this.mode[node] = mode;
     this.uid[node] = 0;
     this.gid[node] = 0;
@@ -278,6 +287,7 @@ export class Tree {
     this.size = f64(this.size);
     this.mtimeSec = f64(this.mtimeSec);
     this.ino = f64(this.ino);
+    this.birth = f64(this.birth);
     const live = new Uint8Array(size);
     live.set(this.#live);
     this.#live = live;
