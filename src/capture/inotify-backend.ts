@@ -14,7 +14,7 @@
  * - Linux AIO (io_submit) until the descriptor is closed: the kernel raises no event for it.
  * - Changes through a name outside the tree of a file that also has a name inside (hard links).
  * - Changes of a file through a name that was unlinked meanwhile, while another name is left.
- * - Kernel threads that write files: loop devices, the NFS server, an overlay mounted over the tree.
+ * - Writers inside the kernel: loop devices, the NFS server, an overlay mounted over the tree.
  * - Which process made a change: this process' own changes are told too. Harmless, since nothing is
  *   written below the source, and the target never lies inside it.
  * Changes in other mount namespaces and by chrooted processes are seen: watches are on inodes.

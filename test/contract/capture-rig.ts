@@ -15,7 +15,7 @@ import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { CaptureBackend, ChangeSink } from "../../src/capture/index.ts";
 import { Stat, statSlots } from "../../src/world/index.ts";
-import { native } from "../../src/world/node/native.ts";
+import { native } from "../../src/world/node/index.ts";
 
 /** What was told of the content of one node. */
 interface ToldContent {
@@ -281,6 +281,8 @@ function untoldOfNode(
 ): string | undefined {
   const content = told.content.get(is.key);
   if (content?.everything === true) return undefined;
+  // Writes at a shared position may be told at each other's place: what is owed is the flag.
+  if (content?.sharedPosition === true) return undefined;
   if (judgement.closedCounts && content?.closed === true) return undefined;
   if (was.content !== undefined && is.content !== undefined && !was.content.equals(is.content)) {
     if (told.mappedEver.has(is.key)) return undefined;

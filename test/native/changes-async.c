@@ -236,7 +236,7 @@ static void run_uring_write_fixed(char **a)
 	struct ring r = open_ring(0);
 	int fd = open_file(a[0], O_RDWR);
 	struct iovec v = { new_content(BLOCK), BLOCK };
-	check(!syscall(SYS_io_uring_register, r.fd, IORING_REGISTER_BUFFERS, &v, 1), "register buffers");
+	check(!syscall(SYS_io_uring_register, r.fd, IORING_REGISTER_BUFFERS, &v, 1), "buffers");
 	check(!syscall(SYS_io_uring_register, r.fd, IORING_REGISTER_FILES, &fd, 1), "register files");
 	struct io_uring_sqe sqe = request(IORING_OP_WRITE_FIXED, 0, v.iov_base, LENGTH, POSITION);
 	sqe.flags = IOSQE_FIXED_FILE;
@@ -275,7 +275,8 @@ static void run_uring_fallocate(char **a)
 static void run_uring_ftruncate(char **a)
 {
 	struct ring r = open_ring(0);
-	perform(&r, request(55 /* IORING_OP_FTRUNCATE */, open_file(a[0], O_RDWR), NULL, 0, POSITION), 1);
+	int fd = open_file(a[0], O_RDWR);
+	perform(&r, request(55 /* IORING_OP_FTRUNCATE */, fd, NULL, 0, POSITION), 1);
 }
 
 static void run_uring_open(char **a)
@@ -290,8 +291,8 @@ static void run_uring_open2(char **a)
 {
 	struct ring r = open_ring(0);
 	struct open_how how = { .flags = O_WRONLY | O_TRUNC };
-	perform(&r, request(IORING_OP_OPENAT2, AT_FDCWD, a[0], sizeof how, (uint64_t)(unsigned long)&how),
-		1);
+	uint64_t address = (uint64_t)(unsigned long)&how;
+	perform(&r, request(IORING_OP_OPENAT2, AT_FDCWD, a[0], sizeof how, address), 1);
 }
 
 /* Opened into a slot of the ring: there is no descriptor to look at. */

@@ -107,7 +107,8 @@ static void run_writev(char **a)
 
 static void run_pwrite(char **a)
 {
-	wrote(pwrite(open_file(a[0], O_RDWR), new_content(LENGTH), LENGTH, POSITION), LENGTH, "pwrite");
+	int fd = open_file(a[0], O_RDWR);
+	wrote(pwrite(fd, new_content(LENGTH), LENGTH, POSITION), LENGTH, "pwrite");
 }
 
 static void run_pwritev(char **a)
@@ -152,7 +153,8 @@ static void run_pwritev2_noappend(char **a)
 
 static void run_append_write(char **a)
 {
-	wrote(write(open_file(a[0], O_WRONLY | O_APPEND), new_content(LENGTH), LENGTH), LENGTH, "write");
+	int fd = open_file(a[0], O_WRONLY | O_APPEND);
+	wrote(write(fd, new_content(LENGTH), LENGTH), LENGTH, "write");
 }
 
 /* Linux appends, whatever the position says: man 2 pwrite, BUGS. */
