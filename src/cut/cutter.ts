@@ -10,6 +10,7 @@
  * has no room and goes on from there: `step` may be called at any time.
  * The tree is the source as the target will have it once everything written is applied.
  */
+import { NameChange } from "../capture/index.ts";
 import { DescriptorCache, Directories, DirectoryEntries, ESTALE } from "../descriptors/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import { ExtentList, rootId, type Tree } from "../tree/index.ts";
@@ -20,7 +21,7 @@ import { type DirtyNode, DirtySet } from "./dirty-set.ts";
 import { MappedStores } from "./mapped-stores.ts";
 import { NamePlanner } from "./name-planner.ts";
 import { resolvePath } from "./path-resolver.ts";
-import type { Slot } from "./slot.ts";
+import { genOf, inoOf, type Slot } from "./slot.ts";
 
 /** Rounds of reading after which an epoch is committed as fuzzy. */
 export const roundCountMax = 8;
@@ -91,6 +92,8 @@ export class Cutter {
   /** Done from the end: the last is the next. */
   readonly #tasks: Task[] = [];
   readonly #planned: Task[] = [];
+  /** Directories of which names were looked at: their times may have changed, whatever was found. */
+  readonly #looked: Set<number> = new Set();
   #epoch = 0;
   #round = 0;
   #isLive = false;
@@ -190,7 +193,7 @@ export class Cutter {
 
   /** Plans the next round, or commits. False when there is nothing to do. */
   #next(): boolean {
-    if (this.#planner.limboCount > 0 || this.#planner.touched.size > 0) {
+    if (this.#planner.limboCount + this.#planner.touched.size + this.#looked.size > 0) {
       this.#endRound();
       return true;
     }
@@ -296,10 +299,22 @@ export class Cutter {
         else if (!this.#isGone(dirFd)) this.#problem(parent, "open", dirFd);
         continue;
       }
+      this.#looked.add(parent);
       const slot = this.#planner.observe(parent, name);
-      if (slot !== undefined) slots.push(slot);
+      if (slot === undefined) continue;
+      slots.push(slot);
+      this.#noteChange(slot, change);
     }
     return slots;
+  }
+
+  /** What a backend told by name that is not about the name: content and metadata of its node. */
+  #noteChange(slot: Slot, change: number): void {
+    if (slot.stat === undefined || (change & (NameChange.content | NameChange.metadata)) === 0) return;
+    const node = this.#tree.byInode(inoOf(slot), genOf(slot));
+    if (node === 0) return;
+    if (change & NameChange.content) this.dirty.addExtent(node, 0, Infinity);
+    if (change & NameChange.metadata) this.dirty.addMetadata(node);
   }
 
   /** Looks at the names of a directory that cannot be opened, up to the first one that can. */
@@ -375,14 +390,15 @@ export class Cutter {
   #endRound(): void {
     this.#planner.bury();
     const { touched } = this.#planner;
-    const nodes = [...touched];
-    touched.clear();
-    for (const node of nodes) {
+    for (const node of touched) this.#looked.add(node);
+    for (const node of this.#looked) {
       if (!this.#tree.isLive(node)) continue;
       const fd = this.#directories.get(node);
       if (fd < 0 || this.#files.fstat(fd, this.#stat) < 0) continue;
-      this.#tellTimes(node, this.#stat, true);
+      this.#tellTimes(node, this.#stat, touched.has(node));
     }
+    touched.clear();
+    this.#looked.clear();
   }
 
   #tellTimes(node: number, stat: Float64Array, always = false): void {
@@ -644,6 +660,7 @@ export class Cutter {
     if (tree.isDirectory(node) && tree.ino[node] !== 0) {
       this.#options.unwatchDirectory(tree.ino[node]!, tree.gen[node]!);
     }
+    this.#looked.delete(node);
     this.#readable.forget(node);
     this.#directories.forget(node);
     this.dirty.forget(node);
