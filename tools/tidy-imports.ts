@@ -47,7 +47,7 @@ export const roomImports: Readonly<Record<string, readonly string[]>> = {
   session: [...engineRooms, "tree", "delta", "wire", "capture", "transport", "apply"],
   daemon: [...engineRooms, "session"],
   dashboard: [...engineRooms, "session"],
-  cli: [...engineRooms, "session", "verify"],
+  cli: [...engineRooms, "session", "verify", "capture", "transport", "wire"],
 };
 
 /** Folders of src whose files may import node:*; everything else gets it through `World`. */

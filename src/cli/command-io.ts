@@ -1,7 +1,7 @@
 /**
  * What every command gets: where to write, how talkative to be, and the signal to stop.
- * With `--json` standard output carries one JSON object a line and nothing else; people's text goes to
- * standard output without `--json`, and to standard error otherwise.
+ * With `--json` standard output carries one JSON object a line and nothing else; people's text
+ * goes to standard output without `--json`, and to standard error otherwise.
  */
 import type { World } from "../world/index.ts";
 
@@ -15,6 +15,8 @@ export interface CommandIo {
   readonly isTerminal: boolean;
   /** A line for people, on standard output; nothing with --json or --quiet. */
   say(line: string): void;
+  /** A line of what the command was asked for, on standard output; nothing with --json. */
+  print(line: string): void;
   /** An event: with --json one object a line on standard output, else nothing. */
   event(event: string, fields: Readonly<Record<string, unknown>>): void;
   /** A progress line that overwrites itself on a terminal; nothing elsewhere. */
@@ -23,7 +25,7 @@ export interface CommandIo {
   onStop(stop: () => void): void;
 }
 
-/** State directory: $STATE_DIRECTORY, else $XDG_STATE_HOME/lockstep, else ~/.local/state/lockstep. */
+/** $STATE_DIRECTORY, else $XDG_STATE_HOME/lockstep, else ~/.local/state/lockstep. */
 export function stateDirectory(env: Readonly<Record<string, string | undefined>>): string {
   const service = env["STATE_DIRECTORY"];
   if (service !== undefined && service !== "") return service.split(":")[0]!;

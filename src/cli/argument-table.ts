@@ -1,0 +1,460 @@
+/**
+ * Everything that the command line accepts, as data: commands, arguments, options, their values,
+ * help and examples. The parser, `--help`, `lockstep help` and man/lockstep.1 all come from here,
+ * so they cannot disagree. Only what works is listed; what is planned is refused by name.
+ *
+ * A short text (`help`, `summary`) is one sentence without a full stop, as `--help` shows it.
+ */
+
+export interface ArgumentRow {
+  /** Upper case, as shown. */
+  readonly name: string;
+  readonly help: string;
+  readonly required: boolean;
+  /** Takes all that follow. */
+  readonly variadic: boolean;
+}
+
+export interface OptionRow {
+  /** With the dashes, `--json`. A name that begins with `--no-` switches off what is on. */
+  readonly long: string;
+  /** With the dash, `-q`. */
+  readonly short?: string;
+  /** What the value is called in help; absent for a switch. */
+  readonly value?: string;
+  readonly choices?: readonly string[];
+  readonly default?: string;
+  /** `list`: may be given several times, all values count. `count`: of a switch. */
+  readonly repeat?: "list" | "count";
+  /** Property names of options that it excludes. */
+  readonly conflicts?: readonly string[];
+  readonly help: string;
+}
+
+export interface ExampleRow {
+  readonly line: string;
+  readonly help: string;
+}
+
+export interface CommandRow {
+  readonly name: string;
+  readonly summary: string;
+  /** Paragraphs. */
+  readonly description: readonly string[];
+  readonly arguments: readonly ArgumentRow[];
+  /** What more arguments would mean, if that is planned: "… not available in this version". */
+  readonly planned?: string;
+  readonly options: readonly OptionRow[];
+  readonly commands: readonly CommandRow[];
+  readonly examples: readonly ExampleRow[];
+}
+
+export const programName = "lockstep";
+export const programSummary = "keeps a remote folder in lockstep with a local one";
+
+export const globalOptions: readonly OptionRow[] = [
+  {
+    long: "--json",
+    help: "Write one JSON object a line on standard output, and nothing else there",
+  },
+  {
+    short: "-q",
+    long: "--quiet",
+    conflicts: ["verbose"],
+    help: "Say only what was asked for, and errors",
+  },
+  {
+    short: "-v",
+    long: "--verbose",
+    repeat: "count",
+    help: "Say more on standard error; the same as --log-level debug",
+  },
+  {
+    long: "--log-level",
+    value: "LEVEL",
+    choices: ["error", "warn", "info", "debug"],
+    help: "Write log lines up to this level on standard error; info unless -q or -v is given",
+  },
+  { short: "-h", long: "--help", help: "Show help and end" },
+  { short: "-V", long: "--version", help: "Show the version and end" },
+];
+
+const source: ArgumentRow = {
+  name: "SOURCE",
+  help: "The folder to mirror; nothing is ever written into it",
+  required: true,
+  variadic: false,
+};
+const peer: ArgumentRow = {
+  name: "PEER",
+  help: "A paired device, by its ID or its name",
+  required: true,
+  variadic: false,
+};
+const share: ArgumentRow = {
+  name: "SHARE",
+  help: "The name of a share of this device",
+  required: true,
+  variadic: false,
+};
+const grantOptions: readonly OptionRow[] = [
+  { long: "--send", help: "The peer may send changes into the share here" },
+  { long: "--receive", help: "The peer may receive the share from here" },
+];
+const name: OptionRow = {
+  long: "--name",
+  value: "NAME",
+  help: "What this list calls the device; the start of its ID if absent",
+};
+
+const syncCommand: CommandRow = {
+  name: "sync",
+  summary: "Copy SOURCE to TARGET, then mirror every change as it happens",
+  description: [
+    "Seeds the target, then mirrors live until interrupted. The target moves from one past " +
+      "state of the source to a later one, never to a mixture. What is in the target and not " +
+      "in the source is removed.",
+    "TARGET is a folder of this machine, or lockstep://ID[@HOST:PORT]/SHARE[/FOLDER]: a " +
+      "share of the paired device with this ID, which runs `lockstep serve`.",
+    "SIGINT and SIGTERM send what has happened so far and end with exit code 0; a second " +
+      "one ends at once.",
+  ],
+  arguments: [
+    source,
+    {
+      name: "TARGET",
+      help: "Where to: a folder, or lockstep://ID[@HOST:PORT]/SHARE[/FOLDER]",
+      required: true,
+      variadic: false,
+    },
+  ],
+  planned: "several targets are",
+  options: [
+    { long: "--once", help: "End as soon as the target equals the source" },
+    {
+      long: "--backend",
+      value: "NAME",
+      choices: ["auto", "ebpf", "fanotify", "inotify"],
+      default: "auto",
+      help: "How to notice changes; auto takes the best that works here and says why not a better",
+    },
+  ],
+  commands: [],
+  examples: [
+    { line: "lockstep sync /srv/data /mnt/copy", help: "Mirror one folder into another" },
+    {
+      line: "lockstep sync --once ~/site lockstep://ID@web.example:7420/site",
+      help: "Bring a share of a paired device up to date, then end",
+    },
+  ],
+};
+
+const serveCommand: CommandRow = {
+  name: "serve",
+  summary: "Let paired devices mirror into folders of this machine",
+  description: [
+    "Accepts links of paired devices only. Each may use the shares that it was granted with " +
+      "`lockstep peers grant`, and reach nothing outside their folders.",
+  ],
+  arguments: [],
+  options: [
+    {
+      long: "--listen",
+      value: "HOST:PORT",
+      help: "Where to accept links; [::]:7420, which is every address of this machine, if absent",
+    },
+    {
+      long: "--share",
+      value: "NAME=FOLDER",
+      repeat: "list",
+      help: "Offer the folder under this name; may be given several times",
+    },
+  ],
+  commands: [],
+  examples: [
+    {
+      line: "lockstep serve --listen [::]:7420 --share site=/srv/site",
+      help: "Offer /srv/site as the share site",
+    },
+  ],
+};
+
+const idCommand: CommandRow = {
+  name: "id",
+  summary: "Print this device's ID",
+  description: [
+    "Prints the ID alone, so that scripts can use it. The key behind it is made at first " +
+      "use and kept in the state directory, readable by its owner only.",
+  ],
+  arguments: [],
+  options: [],
+  commands: [],
+  examples: [{ line: "lockstep id", help: "The ID that others add with `lockstep peers add`" }],
+};
+
+const pairCommand: CommandRow = {
+  name: "pair",
+  summary: "Make two devices know each other, by a one-time ticket",
+  description: [
+    "Without TICKET: prints a ticket and waits for the other device. With TICKET: joins the " +
+      "device that printed it. Afterwards each is in the other's list of peers.",
+    "A ticket is a secret, works once and expires. Give `-` as TICKET to read it from " +
+      "standard input, where other users of this machine cannot see it.",
+  ],
+  arguments: [
+    {
+      name: "TICKET",
+      help: "What `lockstep pair` printed on the other device, or - for standard input",
+      required: false,
+      variadic: false,
+    },
+  ],
+  options: [
+    {
+      long: "--listen",
+      value: "HOST:PORT",
+      help: "Where to wait for the other device; port 7421 of every address if absent",
+    },
+    {
+      long: "--expires",
+      value: "TIME",
+      help: "How long the ticket is valid, such as 90s, 10m or 2h; 10m if absent",
+    },
+    {
+      long: "--address",
+      value: "HOST:PORT",
+      repeat: "list",
+      help:
+        "Without TICKET: an address to write into it, when others reach this device elsewhere " +
+        "than where it listens. With TICKET: where the other device is",
+    },
+    {
+      long: "--name",
+      value: "NAME",
+      help: "What this device calls itself; its host name if absent",
+    },
+    {
+      long: "--grant",
+      value: "SHARE:RIGHT",
+      repeat: "list",
+      help: "Grant the other device `send` or `receive` on a share here, as `peers grant` does",
+    },
+  ],
+  commands: [],
+  examples: [
+    { line: "lockstep pair --grant site:send", help: "On the target: invite, and let it send" },
+    { line: "lockstep pair TICKET", help: "On the source: join" },
+  ],
+};
+
+const peersCommand: CommandRow = {
+  name: "peers",
+  summary: "List the paired devices, or change the list",
+  description: [
+    "Without a command, lists the devices with their addresses and grants. A device that is " +
+      "not in the list gets no link. Changes count at once, also for running commands.",
+  ],
+  arguments: [],
+  options: [],
+  commands: [
+    {
+      name: "add",
+      summary: "Add a device by its ID, or give a known one a new address",
+      description: [
+        "Both devices must add each other; `lockstep pair` does that with a ticket. Grants stay.",
+      ],
+      arguments: [
+        {
+          name: "ID",
+          help: "What `lockstep id` prints on the other device",
+          required: true,
+          variadic: false,
+        },
+      ],
+      options: [
+        name,
+        {
+          long: "--address",
+          value: "HOST:PORT",
+          repeat: "list",
+          help: "Where the device listens; may be given several times",
+        },
+      ],
+      commands: [],
+      examples: [],
+    },
+    {
+      name: "remove",
+      summary: "Forget a device and its grants",
+      description: [],
+      arguments: [peer],
+      options: [],
+      commands: [],
+      examples: [],
+    },
+    {
+      name: "rename",
+      summary: "Change what this list calls a device",
+      description: [],
+      arguments: [peer, { name: "NAME", help: "The new name", required: true, variadic: false }],
+      options: [],
+      commands: [],
+      examples: [],
+    },
+    {
+      name: "grant",
+      summary: "Give a device a right on a share of this device",
+      description: ["At least one of --send and --receive is needed."],
+      arguments: [peer, share],
+      options: grantOptions,
+      commands: [],
+      examples: [],
+    },
+    {
+      name: "revoke",
+      summary: "Take rights on a share back; both if none is named",
+      description: [],
+      arguments: [peer, share],
+      options: [
+        { long: "--send", help: "The peer may no longer send into the share" },
+        { long: "--receive", help: "The peer may no longer receive the share" },
+      ],
+      commands: [],
+      examples: [],
+    },
+  ],
+  examples: [
+    { line: "lockstep peers", help: "Who may connect, and to what" },
+    {
+      line: "lockstep peers grant laptop site --send",
+      help: "Let laptop mirror into this device's share site",
+    },
+  ],
+};
+
+const statusCommand: CommandRow = {
+  name: "status",
+  summary: "Show every running sync and serve of this user",
+  description: ["Lag is the age of the newest change that a target has confirmed."],
+  arguments: [],
+  options: [],
+  commands: [],
+  examples: [{ line: "lockstep status --json", help: "One JSON object for each process" }],
+};
+
+const verifyCommand: CommandRow = {
+  name: "verify",
+  summary: "Compare two folders of this machine completely",
+  description: [
+    "Compares names, kinds, content, modes, owners, times, extended attributes, links and " +
+      "holes, by code of its own. Works on a live pair: what is changing is looked at again.",
+    "The exit code is 0 when nothing differs, 1 when something differs, could not be read, " +
+      "or the comparison was interrupted.",
+  ],
+  arguments: [
+    { ...source, help: "One folder" },
+    { name: "TARGET", help: "The folder to compare it with", required: true, variadic: false },
+  ],
+  options: [{ long: "--no-content", help: "Compare everything but the bytes of files" }],
+  commands: [],
+  examples: [{ line: "lockstep verify /srv/data /mnt/copy", help: "Is the copy a copy?" }],
+};
+
+const doctorCommand: CommandRow = {
+  name: "doctor",
+  summary: "Check whether and how well a sync would work here",
+  description: [
+    "Tries each way to notice changes on SOURCE, and looks at the kernel, privileges, " +
+      "filesystems, limits and paired devices. Every line says OK, WARN or FAIL, and what to " +
+      "do. Nothing is written into SOURCE. The exit code is 0 when a sync would work and 1 " +
+      "when not.",
+  ],
+  arguments: [
+    {
+      name: "SOURCE",
+      help: "The folder to mirror; the current one if absent",
+      required: false,
+      variadic: false,
+    },
+    {
+      name: "TARGET",
+      help: "Where to, as for `lockstep sync`",
+      required: false,
+      variadic: false,
+    },
+  ],
+  options: [],
+  commands: [],
+  examples: [{ line: "lockstep doctor /srv/data /mnt/copy", help: "Would this sync work?" }],
+};
+
+const helpCommand: CommandRow = {
+  name: "help",
+  summary: "Show help on Lockstep or on a command",
+  description: [],
+  arguments: [{ name: "COMMAND", help: "The command", required: false, variadic: true }],
+  options: [],
+  commands: [],
+  examples: [{ line: "lockstep help peers add", help: "" }],
+};
+
+export const commandTable: readonly CommandRow[] = [
+  syncCommand,
+  serveCommand,
+  idCommand,
+  pairCommand,
+  peersCommand,
+  statusCommand,
+  verifyCommand,
+  doctorCommand,
+  helpCommand,
+];
+
+/** Planned and not built: refused by name, so that nobody takes a typing mistake for the cause. */
+export const plannedCommands: readonly string[] = [
+  "rendezvous",
+  "top",
+  "flush",
+  "pause",
+  "resume",
+  "promote",
+  "snapshot",
+  "config",
+  "bench",
+];
+export const plannedOptions: readonly string[] = [
+  "--ignore",
+  "--max-delete",
+  "--consistency",
+  "--durability",
+  "--compress",
+  "--bwlimit",
+  "--checksum",
+  "--dry-run",
+  "--cross-mounts",
+  "--install-remote",
+  "--stdio",
+];
+/** Values of options with choices. */
+export const plannedValues: readonly string[] = ["poll"];
+
+export interface VariableRow {
+  readonly name: string;
+  readonly help: string;
+}
+
+export const variableTable: readonly VariableRow[] = [
+  { name: "STATE_DIRECTORY", help: "The state directory; systemd sets it for a service" },
+  { name: "XDG_STATE_HOME", help: "Otherwise the state directory is `lockstep` in here" },
+  { name: "HOME", help: "Otherwise it is `.local/state/lockstep` in here" },
+  {
+    name: "CREDENTIALS_DIRECTORY",
+    help: "Where systemd puts credentials; one called `key` is this device's key",
+  },
+];
+
+export const fileTable: readonly VariableRow[] = [
+  { name: "key", help: "This device's private key, in the state directory; never copy it" },
+  { name: "peers.json", help: "The paired devices and their grants" },
+  { name: "run/PID.sock", help: "Where `lockstep status` asks a running process" },
+];

@@ -1,0 +1,121 @@
+#!/usr/bin/env node
+/**
+ * The program `lockstep`: parses its arguments, runs the command, ends with its exit code.
+ *
+ * In: argv, signals. Out: lines on standard output and error, the exit code (ERRORS.md).
+ * Each command is loaded when it is asked for, as start-up time counts. Only here is an exception
+ * turned into an exit code, and only here does the process end in order.
+ */
+import { ExitCode } from "../base/index.ts";
+import type { CommandIo } from "./command-io.ts";
+import { parseArguments } from "./command-program.ts";
+import type { Invocation, OptionValue } from "./command-program.ts";
+import { failureOf } from "./failure.ts";
+import { openProcessIo } from "./process-io.ts";
+import type { ProcessIo } from "./process-io.ts";
+
+let io: ProcessIo | undefined;
+
+async function main(args: readonly string[]): Promise<ExitCode> {
+  const parsed = await parseArguments(args);
+  if (parsed.kind === "command") {
+    io = openProcessIo(parsed.global);
+    return await dispatch(parsed, io);
+  }
+  if (parsed.kind === "help") {
+    process.stdout.write(parsed.text);
+  } else {
+    const { programVersion } = await import("../session/index.ts");
+    process.stdout.write(`${programVersion}\n`);
+  }
+  return ExitCode.done;
+}
+
+async function dispatch(invocation: Invocation, io: CommandIo): Promise<ExitCode> {
+  const { arguments: args, options } = invocation;
+  const [name = ""] = invocation.command.split(" ");
+  switch (name) {
+    case "sync":
+      return await sync(args, options, io);
+    case "serve": {
+      const { runServe } = await import("./serve-command.ts");
+      const shares = [...list(options["share"])];
+      return await runServe({ listen: text(options["listen"]), shares }, io);
+    }
+    case "id":
+      return await (await import("./id-command.ts")).runId(io);
+    case "pair":
+      return await pair(args, options, io);
+    case "peers": {
+      const { runPeers } = await import("./peers-command.ts");
+      return await runPeers(invocation, io);
+    }
+    case "status":
+      return await (await import("./status-command.ts")).runStatus(io);
+    case "verify": {
+      const { runVerify } = await import("./verify-command.ts");
+      const [source = "", target = ""] = args;
+      return await runVerify({ source, target, content: options["content"] !== false }, io);
+    }
+    case "doctor": {
+      const { runDoctor } = await import("./doctor-command.ts");
+      return await runDoctor({ source: args[0], target: args[1] }, io);
+    }
+    default:
+      throw new Error(`the argument table has a command that nothing runs: ${name}`);
+  }
+}
+
+type Options = Invocation["options"];
+
+async function sync(args: readonly string[], options: Options, io: CommandIo): Promise<ExitCode> {
+  const { runSync } = await import("./sync-command.ts");
+  const [source = "", ...targets] = args;
+  // The table allows only names of backends.
+  const backend = text(options["backend"]) as Parameters<typeof runSync>[0]["backend"];
+  return await runSync({ source, targets, once: options["once"] === true, backend }, io);
+}
+
+async function pair(args: readonly string[], options: Options, io: CommandIo): Promise<ExitCode> {
+  const { runPair } = await import("./pair-command.ts");
+  const choices = {
+    ticket: args[0],
+    listen: text(options["listen"]),
+    expires: text(options["expires"]),
+    addresses: list(options["address"]),
+    name: text(options["name"]),
+    grants: list(options["grant"]),
+  };
+  return await runPair(choices, io);
+}
+
+function text(value: OptionValue): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
+
+function list(value: OptionValue): readonly string[] {
+  return typeof value === "object" ? value : [];
+}
+
+/** Says why on standard error, with --json also on standard output, and ends. */
+function fail(error: unknown): never {
+  const { exit, code, message, lines } = failureOf(error);
+  io?.endProgress();
+  process.stderr.write(`${lines.join("\n")}\n`);
+  // The arguments may be what is wrong, so there may be no io that knows of --json.
+  if (process.argv.includes("--json")) {
+    process.stdout.write(`${JSON.stringify({ event: "end", exit, code, message })}\n`);
+  }
+  process.exit(exit);
+}
+
+// `lockstep help | head -1`; once there is an io, it has its own listener.
+process.stdout.on("error", () => {
+  if (io === undefined) process.exit(ExitCode.done);
+});
+process.on("uncaughtException", fail);
+process.on("unhandledRejection", fail);
+main(process.argv.slice(2)).then((exit) => {
+  io?.endProgress();
+  process.exit(exit);
+}, fail);

@@ -1,0 +1,92 @@
+/**
+ * `lockstep status`: asks every running sync and serve of this state directory how it is.
+ *
+ * In: what they publish (control-socket.ts), which another version may have written: only what has
+ * the expected type is shown. Out: a table with one row a link, or with --json their answers.
+ */
+import { ExitCode } from "../base/index.ts";
+import { stateDirectory } from "./command-io.ts";
+import type { CommandIo } from "./command-io.ts";
+import { collectStatuses } from "./control-socket.ts";
+import type { ProcessStatus } from "./control-socket.ts";
+import { textTable } from "./text-table.ts";
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const heads = [
+  "PID",
+  "COMMAND",
+  "FROM",
+  "TO",
+  "STATE",
+  "LAG",
+  "EPOCHS",
+  "FILES",
+  "SENT",
+  "BACKEND",
+];
+
+export async function runStatus(io: CommandIo): Promise<ExitCode> {
+  const processes = await collectStatuses(stateDirectory(process.env));
+  for (const { pid, status } of processes) {
+    io.event("status", { ...(status ?? { state: "not answering" }), pid });
+  }
+  if (processes.length === 0) io.say("nothing is running");
+  else for (const line of textTable([heads, ...processes.flatMap(rowsOf)])) io.print(line);
+  return ExitCode.done;
+}
+
+function rowsOf({ pid, status }: ProcessStatus): string[][] {
+  if (status === undefined) return [[String(pid), "-", "-", "-", "not answering"]];
+  return status["command"] === "serve" ? serveRows(pid, status) : [syncRow(pid, status)];
+}
+
+function syncRow(pid: number, status: Fields): string[] {
+  return [
+    String(pid),
+    text(status["command"]),
+    text(status["source"]),
+    text(status["target"]),
+    text(status["state"]),
+    lagText(status["lagUs"]),
+    text(status["ackedEpoch"]),
+    text(status["nodes"]),
+    bytesText(status["bytesSent"]),
+    text(status["backend"]),
+  ];
+}
+
+/** One row for each link; one that says where it listens while there is none. */
+function serveRows(pid: number, status: Fields): string[][] {
+  const head = [String(pid), "serve"];
+  const links: unknown[] = Array.isArray(status["links"]) ? status["links"] : [];
+  if (links.length === 0) return [[...head, "-", text(status["listen"]), "listening"]];
+  return links.map((link) => {
+    const fields: Fields = typeof link === "object" && link !== null ? { ...link } : {};
+    const state = fields["live"] === true ? "live" : "seeding";
+    const place = [text(fields["peer"]), text(fields["path"]), state, "-"];
+    return [...head, ...place, text(fields["epoch"]), text(fields["nodes"]), "-", "-"];
+  });
+}
+
+function text(value: unknown): string {
+  return typeof value === "string" || typeof value === "number" ? String(value) : "-";
+}
+
+function lagText(us: unknown): string {
+  if (typeof us !== "number") return "-";
+  return us < 1e6 ? `${(us / 1e3).toFixed(2)} ms` : `${(us / 1e6).toFixed(1)} s`;
+}
+
+/** Decimal units, as on the wire: `1.5 MB`. */
+export function bytesText(value: unknown): string {
+  if (typeof value !== "number") return "-";
+  const units = ["B", "kB", "MB", "GB", "TB", "PB"];
+  let amount = value;
+  let index = 0;
+  while (amount >= 1000 && index < units.length - 1) {
+    amount /= 1000;
+    index += 1;
+  }
+  return `${index === 0 ? amount : amount.toFixed(1)} ${units[index]}`;
+}
