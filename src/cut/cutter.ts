@@ -30,7 +30,7 @@ export const readableCountMax = 256;
 /** Rounds in which a file that cannot be opened is tried before it becomes a problem. */
 export const openAttemptsMax = 3;
 /** Tasks done in one step before the event loop has its turn. */
-const taskCountPerStep = 512;
+const taskCountPerStep = 64;
 
 const noName: Uint8Array = new Uint8Array(0);
 

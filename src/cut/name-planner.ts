@@ -31,6 +31,9 @@ export interface PlannedTasks {
   compare(node: number, stat: Float64Array): void;
 }
 
+/** Rounds that a node wanted inside of itself waits for the event that explains it. */
+export const postponedTimesMax = 3;
+
 export class NamePlanner {
   readonly #files: Files;
   readonly #tree: Tree;
@@ -49,6 +52,8 @@ export class NamePlanner {
   readonly #seenAt: Map<string, Slot[]> = new Map();
   /** Nodes that lost their last name this round. */
   readonly #limbo: Set<number> = new Set();
+  /** Of these the ones that wait for another round, and how often they have. */
+  readonly #postponed: Map<number, number> = new Map();
   mountCount = 0;
 
   constructor(options: {
@@ -121,21 +126,21 @@ export class NamePlanner {
   /** Removes what lost its name and was not found anywhere. To be called when no scan is left. */
   bury(): void {
     for (const node of this.#limbo) {
-      if (!this.#tree.isLive(node)) continue;
+      if (this.#postponed.has(node)) continue;
       this.#touchParents(node);
       this.#writer.remove(node);
       this.#removeNode(node);
     }
-    this.#limbo.clear();
   }
 
+  /** Nodes to bury: not those that wait for another round. */
   get limboCount(): number {
-    return this.#limbo.size;
+    return this.#limbo.size - this.#postponed.size;
   }
 
-  /** Whether the node is waiting to be buried. */
-  isInLimbo(node: number): boolean {
-    return this.#limbo.has(node);
+  #leaveLimbo(node: number): void {
+    this.#limbo.delete(node);
+    this.#postponed.delete(node);
   }
 
   /** Tells the target of a node's name, which may replace another file. */
@@ -205,7 +210,7 @@ export class NamePlanner {
       const node = this.#tree.byInode(inoOf(slot), genOf(slot));
       const present = this.#tree.child(slot.parent, slot.name);
       if (node !== 0 && node === present) {
-        this.#limbo.delete(node);
+        this.#leaveLimbo(node);
         continue;
       }
       waiting.push(slot);
@@ -227,6 +232,10 @@ export class NamePlanner {
     if (node !== 0 && tree.isDirectory(node) && tree.isWithin(parent, node)) {
       if (!stepAside) return false;
       this.#detach(node);
+      if (tree.isWithin(parent, node)) {
+        this.#postpone(slot, node);
+        return true;
+      }
     }
     if (node === 0 && this.#adopt(slot, deep)) return true;
     const occupant = tree.child(parent, name);
@@ -235,6 +244,18 @@ export class NamePlanner {
     if (node !== 0) this.#bring(node, slot, slots);
     else this.#create(slot);
     return true;
+  }
+
+  /**
+   * The node is wanted inside of itself: what lies between must have moved out, which is yet to be
+   * told. It waits for the next round; not for ever, because then it is brought anew.
+   */
+  #postpone(slot: Slot, node: number): void {
+    this.#limbo.add(node);
+    const times = (this.#postponed.get(node) ?? 0) + 1;
+    this.#postponed.set(node, times);
+    if (times <= postponedTimesMax) this.#dirty.addName(slot.parent, slot.name, 0);
+    else this.#postponed.delete(node);
   }
 
   /** Moves or prepares the occupant of a slot. True when an exchange has settled the slot as well. */
@@ -285,8 +306,8 @@ export class NamePlanner {
     tree.addName(ownParent, ownName, occupant);
     this.touched.add(ownParent);
     this.touched.add(slot.parent);
-    this.#limbo.delete(node);
-    this.#limbo.delete(occupant);
+    this.#leaveLimbo(node);
+    this.#leaveLimbo(occupant);
     return true;
   }
 
@@ -304,7 +325,7 @@ export class NamePlanner {
   #bring(node: number, slot: Slot, slots: ReadonlyMap<string, Slot>): void {
     const tree = this.#tree;
     const { parent, name } = slot;
-    this.#limbo.delete(node);
+    this.#leaveLimbo(node);
     this.#dirty.addMetadata(node);
     let gone = 0;
     for (let id = tree.firstName[node]!; id !== 0; id = tree.names.nextOfNode[id]!) {
@@ -426,10 +447,10 @@ export class NamePlanner {
   }
 
   #removeNode(node: number): void {
-    this.#limbo.delete(node);
+    this.#leaveLimbo(node);
     this.#tree.removeNode(node, (gone) => {
       this.touched.delete(gone);
-      this.#limbo.delete(gone);
+      this.#leaveLimbo(gone);
       this.#pendingFiles.delete(gone);
       this.#forget(gone);
     });

@@ -132,7 +132,7 @@ export class SourceSession {
     // The whole of the source: three actors, two channels.
     this.graph = new Graph({
       world,
-      stepsPerTurnMax: 10000,
+      stepsPerTurnMax: 64,
       restarts: { restartsMax: 3, restartWindowMs: 10000 },
       failed: (failure) => this.#fail(failure.cause),
     });

@@ -129,7 +129,7 @@ export class TargetSession {
     // The whole of the target: three actors, two channels.
     this.graph = new Graph({
       world,
-      stepsPerTurnMax: 10000,
+      stepsPerTurnMax: 64,
       restarts: { restartsMax: 3, restartWindowMs: 10000 },
       failed: (failure) => this.#fail(failure.cause),
     });
