@@ -82,7 +82,10 @@ function planDials(peers: readonly Peer[], target: RemoteTarget | undefined): Pl
   for (const peer of peers) {
     const isNeeded = peer === wanted && target?.address === undefined;
     for (const text of peer.addresses) {
-      diallings.push({ peer, address: parseAddress(text), isNeeded });
+      const address = parseAddress(text);
+      const isTarget = peer === wanted && target?.address !== undefined;
+      if (isTarget && formatAddress(target.address) === formatAddress(address)) continue;
+      diallings.push({ peer, address, isNeeded });
     }
     if (peer.addresses.length > 0) continue;
     const advice = `run \`lockstep peers add ${peer.id} --address HOST:PORT\``;

@@ -1,0 +1,88 @@
+/** `status` of the real program, and the control socket behind it. */
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { collectStatuses, publishStatus } from "../../src/cli/index.ts";
+import { eventsOf, makeHome, runProgram, Running, scratchFolder, stateDirOf } from "./program.ts";
+
+test("nothing running is no error", async (t) => {
+  const home = makeHome(scratchFolder(t), "home");
+  const { exit, stdout } = await runProgram(t, ["status"], { home });
+  assert.deepEqual([exit, stdout], [0, "nothing is running\n"]);
+});
+
+test("what a process publishes is shown, by nobody else's leave, until it closes", async (t) => {
+  // Longer than the path of a socket may be.
+  const home = makeHome(scratchFolder(t), "x".repeat(150));
+  const stateDir = stateDirOf(home);
+  let lagUs = 1_500;
+  const describe = (): unknown => ({ command: "sync", source: "/a", target: "/b", lagUs });
+  const published = publishStatus(stateDir, describe);
+  t.after(() => published.close());
+  assert.equal(statSync(join(stateDir, "run")).mode & 0o777, 0o700);
+  const table = await runProgram(t, ["status"], { home });
+  assert.match(table.stdout, new RegExp(`^${process.pid} +sync +/a +/b +- +1\\.50 ms`, "m"));
+  lagUs = 7;
+  const [status] = eventsOf((await runProgram(t, ["status", "--json"], { home })).stdout);
+  assert.deepEqual([status?.["pid"], status?.["lagUs"]], [process.pid, 7]);
+  published.close();
+  published.close();
+  assert.deepEqual(await collectStatuses(stateDir), []);
+});
+
+test("a state directory that cannot be used is logged and stops nothing", (t) => {
+  const folder = scratchFolder(t);
+  writeFileSync(join(folder, "file"), "");
+  const lines: string[] = [];
+  const log = { write: (_level: string, message: string) => void lines.push(message) };
+  publishStatus(join(folder, "file"), () => ({}), log).close();
+  assert.equal(lines.length, 1);
+  assert.match(lines[0] ?? "", /will not show this process: ENOTDIR/);
+});
+
+test("a live sync is shown; killed, its socket is removed", async (t) => {
+  const folder = scratchFolder(t);
+  const home = makeHome(folder, "home");
+  const [source, target] = [join(folder, "a"), join(folder, "b")];
+  mkdirSync(source);
+  writeFileSync(join(source, "file"), "content");
+  const args = ["sync", source, target, "--json", "--backend", "inotify"];
+  const sync = new Running(t, args, { home, stdin: "" });
+  await sync.said(/"event":"live"/);
+  const [status] = eventsOf((await runProgram(t, ["status", "--json"], { home })).stdout);
+  const { event, pid, command, state, backend } = status ?? {};
+  const expected = ["status", sync.pid, "sync", "live", "inotify"];
+  assert.deepEqual([event, pid, command, state, backend], expected);
+  const socket = join(stateDirOf(home), "run", `${sync.pid}.sock`);
+  assert.ok(existsSync(socket));
+  sync.kill("SIGKILL");
+  await sync.end();
+  assert.ok(existsSync(socket), "nobody has removed it yet");
+  const { stdout } = await runProgram(t, ["status"], { home });
+  assert.equal(stdout, "nothing is running\n");
+  assert.deepEqual(readdirSync(join(stateDirOf(home), "run")), []);
+});
+
+test("the first signal drains with code 0 and removes the socket; a second one ends", async (t) => {
+  const folder = scratchFolder(t);
+  const home = makeHome(folder, "home");
+  const [source, target] = [join(folder, "a"), join(folder, "b")];
+  mkdirSync(source);
+  const args = ["sync", source, target, "--json", "--backend", "inotify"];
+  const first = new Running(t, args, { home, stdin: "" });
+  await first.said(/"event":"live"/);
+  first.kill("SIGTERM");
+  const { exit, stdout } = await first.end();
+  assert.equal(exit, 0);
+  assert.equal(eventsOf(stdout).at(-1)?.["event"], "end");
+  assert.deepEqual(readdirSync(join(stateDirOf(home), "run")), []);
+  const second = new Running(t, args, { home, stdin: "" });
+  await second.said(/"event":"live"/);
+  // Both wait for it when it goes on, so that it cannot end in between.
+  second.kill("SIGSTOP");
+  second.kill("SIGINT");
+  second.kill("SIGTERM");
+  second.kill("SIGCONT");
+  assert.ok([130, 143].includes(Number((await second.end()).exit)));
+});
