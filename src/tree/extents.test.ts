@@ -4,7 +4,10 @@ import fc from "fast-check";
 import { extentCountMax, ExtentList } from "./extents.ts";
 
 const bits = 64;
-const range = fc.tuple(fc.nat(bits), fc.nat(bits), fc.boolean());
+/** Short ranges, so that gaps stay; one in ten has no end. */
+const range = fc
+  .tuple(fc.nat(bits), fc.nat(6), fc.nat(9))
+  .map(([from, length, chance]) => [from, Math.min(bits, from + length), chance === 0] as const);
 
 function ranges(list: ExtentList): [number, number][] {
   return Array.from({ length: list.count }, (_, at) => [list.from(at), list.to(at)]);
@@ -24,7 +27,7 @@ function runs(set: readonly boolean[]): [number, number][] {
 
 test("few ranges are exactly the union of what was added", () => {
   fc.assert(
-    fc.property(fc.array(range, { maxLength: 40 }), range, (added, [a, b]) => {
+    fc.property(fc.array(range, { maxLength: 20 }), range, (added, [a, b]) => {
       const list = new ExtentList();
       const set = Array.from({ length: bits + 2 }, () => false);
       for (const [from, to, endless] of added) {
@@ -33,7 +36,7 @@ test("few ranges are exactly the union of what was added", () => {
       }
       assert.deepEqual(ranges(list), runs(set));
       assert.equal(list.isEmpty, list.count === 0);
-      const [from, to] = a < b ? [a, b] : [b, a + 1];
+      const [from, to] = a < b ? [a, b] : [b, b + 1];
       assert.equal(list.intersects(from, to), set.slice(from, to).includes(true));
       list.clear();
       assert.ok(list.isEmpty);

@@ -71,6 +71,27 @@ test("names keep their bytes through growth of the table and reclaiming of the a
   }
 });
 
+test("removal keeps every other name reachable, also across the end of the hash", () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const table = new NameTable();
+    const pick = sequence(seed);
+    const live: Uint8Array[] = [];
+    for (let i = 0; i < 4000; i++) {
+      if (live.length < 1000 && (live.length === 0 || pick(5) > 1)) {
+        const name = new TextEncoder().encode(`${i}`);
+        table.add(1, name, i + 1);
+        live.push(name);
+      } else {
+        const at = pick(live.length);
+        table.remove(table.find(1, live[at]!));
+        live[at] = live[live.length - 1]!;
+        live.pop();
+      }
+    }
+    for (const name of live) assert.notEqual(table.find(1, name), 0, `seed ${seed}`);
+  }
+});
+
 test("a name may be added from a view of the table itself while the arena moves", () => {
   const table = new NameTable();
   const long = new Uint8Array(255).fill(65);

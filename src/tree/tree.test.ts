@@ -223,6 +223,18 @@ test("an id that the other side has chosen is not given to another node", () => 
   assert.throws(() => tree.addNode(regular, first), /used twice/);
 });
 
+test("an inode that is bound anew belongs to its new node alone", () => {
+  const tree = new Tree();
+  const [first, second] = [tree.addNode(regular), tree.addNode(regular)];
+  tree.bindInode(first, 5, 6);
+  tree.bindInode(second, 5, 6);
+  assert.equal(tree.byInode(5, 6), second);
+  assert.equal(tree.ino[first], 0);
+  tree.removeNode(first);
+  assert.equal(tree.byInode(5, 6), second);
+  assert.equal(tree.byInode(0, 0), 0);
+});
+
 test("a removed directory takes along what has no name elsewhere, and the rest stays", () => {
   const tree = new Tree();
   const outer = tree.addNode(directory);
