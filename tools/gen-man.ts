@@ -37,8 +37,8 @@ export function renderManPage(version: string): string {
     ".SH DESCRIPTION",
     escape(
       "Lockstep mirrors a folder into another one, on the same machine or on a paired one, " +
-        "with the smallest possible delay. The kernel tells it which bytes were just written, and " +
-        "it sends exactly those. Each state of the target is one that the source has had.",
+        "with the smallest possible delay. The kernel tells it which bytes were just written, " +
+        "and it sends exactly those. Each state of the target is one that the source has had.",
     ),
     ".SH COMMANDS",
     ...commandTable.flatMap((row) => commandLines(row, programName)),

@@ -154,7 +154,15 @@ function answer(socket: Socket, describe: () => unknown): void {
   socket.setTimeout(controlMs, () => socket.destroy());
   // A client that went away needs no answer.
   socket.on("error", () => socket.destroy());
-  socket.end(`${JSON.stringify({ pid: process.pid, ...(describe() as object) })}\n`);
+  const { pid } = process;
+  let line: string;
+  try {
+    line = JSON.stringify({ ...(describe() as object), pid });
+  } catch (error) {
+    // A mistake in the description must not end what it describes.
+    line = JSON.stringify({ pid, state: `cannot be described: ${textOf(error)}` });
+  }
+  socket.end(`${line}\n`);
 }
 
 interface Place {

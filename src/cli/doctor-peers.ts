@@ -83,8 +83,8 @@ function planDials(peers: readonly Peer[], target: RemoteTarget | undefined): Pl
     const isNeeded = peer === wanted && target?.address === undefined;
     for (const text of peer.addresses) {
       const address = parseAddress(text);
-      const isTarget = peer === wanted && target?.address !== undefined;
-      if (isTarget && formatAddress(target.address) === formatAddress(address)) continue;
+      const asked = peer === wanted ? target?.address : undefined;
+      if (asked !== undefined && formatAddress(asked) === formatAddress(address)) continue;
       diallings.push({ peer, address, isNeeded });
     }
     if (peer.addresses.length > 0) continue;

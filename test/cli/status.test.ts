@@ -31,6 +31,17 @@ test("what a process publishes is shown, by nobody else's leave, until it closes
   assert.deepEqual(await collectStatuses(stateDir), []);
 });
 
+test("a description that fails is told, and ends nothing", async (t) => {
+  const stateDir = stateDirOf(makeHome(scratchFolder(t), "home"));
+  const published = publishStatus(stateDir, () => {
+    throw new Error("broken");
+  });
+  t.after(() => published.close());
+  const [answer] = await collectStatuses(stateDir);
+  assert.equal(answer?.pid, process.pid);
+  assert.equal(answer.status?.["state"], "cannot be described: broken");
+});
+
 test("a state directory that cannot be used is logged and stops nothing", (t) => {
   const folder = scratchFolder(t);
   writeFileSync(join(folder, "file"), "");
