@@ -40,6 +40,13 @@ void poll_exports(napi_env env, napi_value exports);
 void capture_exports(napi_env env, napi_value exports);
 void inotify_exports(napi_env env, napi_value exports);
 
+/* statfs magics of filesystems that are treated in a way of their own. */
+#define EXT_MAGIC 0xEF53
+#define TMPFS_MAGIC 0x01021994
+#define XFS_MAGIC 0x58465342
+#define BTRFS_MAGIC 0x9123683E
+#define F2FS_MAGIC 0xF2F52010
+
 /* fs.c: one stat as 16 doubles; see src/world/files.ts for the slots. */
 #define STAT_SLOTS 16
 int stat_into(int dirfd, const char *name, double *out);

@@ -308,6 +308,7 @@ static const char *open_bpf(struct capture_state *c, uint32_t ring_bytes)
 	k->rodata->self_tgid = (u32)getpid();
 	k->rodata->pidns_dev = (u64)major(ns.st_dev) << 20 | minor(ns.st_dev);
 	k->rodata->pidns_ino = ns.st_ino;
+	k->rodata->tells_dirty_inodes = c->fs_magic == EXT_MAGIC;
 	k->rodata->uring_args_old = kernel_before(6, 16);
 	k->rodata->page_shift = (u32)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
 	k->maps.ring.max_entries = ring_bytes;

@@ -25,11 +25,6 @@
 #ifndef AT_EMPTY_PATH
 #define AT_EMPTY_PATH 0x1000
 #endif
-#define EXT_MAGIC 0xEF53
-#define TMPFS_MAGIC 0x01021994
-#define XFS_MAGIC 0x58465342
-#define BTRFS_MAGIC 0x9123683E
-#define F2FS_MAGIC 0xF2F52010
 
 #define FUNCTION(name) static napi_value name(napi_env env, napi_callback_info info)
 #define NAME(index) const char *name = arg_name(&a, index); if (!name) return bad_name(env)

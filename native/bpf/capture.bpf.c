@@ -35,6 +35,7 @@ const volatile u64 pidns_dev = 0;
 const volatile u64 pidns_ino = 0;
 const volatile u32 uring_args_old = 0; /* io_uring_complete passed res by value before 6.16 */
 const volatile u32 page_shift = 12;
+const volatile u32 tells_dirty_inodes = 0; /* the filesystem marks inodes dirty through the VFS */
 
 /* Shared with user space through the mapped .bss. */
 u64 dropped = 0;
@@ -91,6 +92,15 @@ static __always_inline int below_root(struct dentry *d, struct inode *inode)
 		d = parent;
 	}
 	return LS_FLAG_ALIAS + 1;
+}
+
+/* The same for an inode that no descriptor leads to. */
+static __always_inline int inode_below_root(struct inode *inode)
+{
+	struct hlist_node *alias = inode->i_dentry.first;
+	if (!alias) return LS_FLAG_ALIAS + 1;
+	void *d = (void *)alias - bpf_core_field_offset(struct dentry, d_u.d_alias);
+	return below_root(cast(d, struct dentry), inode);
 }
 
 static __always_inline void count_lost(u64 ino, u32 gen)
@@ -185,36 +195,7 @@ static __always_inline void emit_at_offset(struct file *f, u64 pos, long ret, u6
 		emit_file(f, LS_OP_WRITE, 0, pos, ret);
 }
 
-static __noinline void emit_path(const char *user_path, int dir_fd, u64 detail)
-{
-	if (is_self()) return;
-	u32 zero = 0;
-	struct path_record *r = bpf_map_lookup_elem(&scratch, &zero);
-	if (!r) return;
-	long n = bpf_probe_read_user_str(r->path, sizeof r->path, user_path);
-	/* An unreadable or cut path cannot be resolved: have everything looked at instead. */
-	if (n <= 1 || n >= LS_PATH_MAX) {
-		emit_rescan();
-		return;
-	}
-	__builtin_memset(&r->event, 0, sizeof r->event);
-	r->event.op = LS_OP_PATH;
-	r->event.pos = detail;
-	r->event.tgid = bpf_get_current_pid_tgid() >> 32;
-	struct bpf_pidns_info {
-		u32 pid, tgid;
-	} ids = {};
-	if (!bpf_get_ns_current_pid_tgid(pidns_dev, pidns_ino, (void *)&ids, sizeof ids))
-		r->event.tgid = ids.tgid;
-	r->event.dir_fd = dir_fd;
-	r->event.time_ns = bpf_ktime_get_ns();
-	u64 bytes = (n - 1) & (LS_PATH_MAX - 1);
-	r->event.path_bytes = bytes;
-	if (bpf_ringbuf_output(&ring, r, sizeof r->event + bytes, 0)) {
-		__sync_fetch_and_add(&dropped, 1);
-		lost_all = 1;
-	}
-}
+#include "paths.h"
 
 static __always_inline void on_fallocate(struct file *f, u64 mode, u64 pos, u64 len)
 {
@@ -587,12 +568,7 @@ int BPF_PROG(on_dirty_folio, struct folio *folio, struct address_space *mapping)
 	bool mapped = mapping->i_mmap_writable.counter > 0;
 	int told = told_by(task, inode);
 	if (told == BY_ITS_CALL) return 0;
-	int where = LS_FLAG_ALIAS + 1;
-	struct hlist_node *alias = inode->i_dentry.first;
-	if (alias) {
-		void *d = (void *)alias - bpf_core_field_offset(struct dentry, d_u.d_alias);
-		where = below_root(cast(d, struct dentry), inode);
-	}
+	int where = inode_below_root(inode);
 	if (!where) return 0;
 	emit(inode, mapped || told == ONLY_HERE ? LS_OP_STORE : LS_OP_WRITE, where - 1,
 	     (u64)folio->index << page_shift, folio_pages(folio) << page_shift);

@@ -90,6 +90,7 @@ struct inode {
 	unsigned int __i_nlink;
 	struct hlist_head i_dentry;
 	u32 i_generation;
+	s64 i_size;
 };
 struct dentry {
 	struct hlist_bl_node d_hash;
@@ -125,11 +126,15 @@ struct files_struct {
 	atomic_t count;
 	struct fdtable *fdt;
 };
+struct fs_struct {
+	struct path pwd;
+};
 struct task_struct {
 	struct thread_info thread_info;
 	u32 flags;
 	int tgid;
 	struct files_struct *files;
+	struct fs_struct *fs;
 };
 struct kiocb {
 	struct file *ki_filp;

@@ -111,6 +111,7 @@ class RunningSync {
       files: this.#files,
       backend: this.#backend,
       rootFd: this.#rootFd,
+      rootPath: Buffer.from(this.#source),
       problems: this.#problems,
       ...this.#address(),
       device: hostname(),

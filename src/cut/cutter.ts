@@ -47,6 +47,8 @@ export interface CutterOptions {
   files: Files;
   clock: Clock;
   rootFd: number;
+  /** Absolute and real. */
+  rootPath: Uint8Array;
   tree: Tree;
   writer: OpWriter;
   problems: ProblemLog;
@@ -242,7 +244,7 @@ export class Cutter {
     this.counters.rounds++;
     this.epochOldestUs = Math.min(this.epochOldestUs, dirty.takeOldestUs());
     for (const path of dirty.takePaths()) {
-      const node = resolvePath(this.#files, this.#tree, path);
+      const node = resolvePath(this.#files, this.#tree, this.#options.rootPath, path);
       if (node > 0 && path.truncatedTo !== Infinity) {
         dirty.addExtent(node, Math.min(path.truncatedTo, this.#tree.size[node]!), Infinity);
       } else if (node > 0) {

@@ -14,7 +14,12 @@ const noName: Uint8Array = new Uint8Array(0);
  * The node, 0 when the path leads to a file that is not in the tree, or a negative errno when it
  * could not be resolved: then anything may have changed.
  */
-export function resolvePath(files: Files, tree: Tree, dirty: DirtyPath): number {
+export function resolvePath(
+  files: Files,
+  tree: Tree,
+  rootPath: Uint8Array,
+  dirty: DirtyPath,
+): number {
   const { path, processId, directoryFd } = dirty;
   const start =
     path[0] === 47
@@ -22,11 +27,20 @@ export function resolvePath(files: Files, tree: Tree, dirty: DirtyPath): number 
       : directoryFd === AT_FDCWD
         ? `/proc/${processId}/cwd/`
         : `/proc/${processId}/fd/${directoryFd}/`;
-  const fd = files.openPath(Buffer.concat([Buffer.from(start), path]), Open.path);
+  let fd = files.openPath(Buffer.concat([Buffer.from(start), path]), Open.path);
+  if (fd < 0 && path[0] === 47) {
+    // The process has ended. Nearly always it saw the same files as we do.
+    fd = files.openPath(path, Open.path);
+    if (fd < 0 && !startsWith(path, rootPath)) return 0;
+  }
   if (fd < 0) return fd;
   const stat = new Float64Array(statSlots);
   const result = files.statAt(fd, noName, stat);
   files.close(fd);
   if (result < 0) return result;
   return tree.byInode(stat[Stat.ino]!, stat[Stat.gen]!);
+}
+
+function startsWith(path: Uint8Array, root: Uint8Array): boolean {
+  return root.every((byte, at) => path[at] === byte);
 }

@@ -10,6 +10,9 @@ import { type Commit, FrameReader, type FrameType, mixChecksum } from "../wire/i
 import { heldBytesMax } from "./limits.ts";
 
 const chunkBytes = 65536;
+/** Chunks kept for the next epochs: allocating one for each would cost more than all the rest. */
+const spareChunkCountMax = 16;
+const spareChunks: Uint8Array[] = [];
 const spoolReadBytes = 1048576;
 
 export interface SpoolPlace {
@@ -20,8 +23,8 @@ export interface SpoolPlace {
 
 export class HeldEpoch {
   readonly #place: SpoolPlace;
-  #chunks: Uint8Array[] = [];
-  #ends: number[] = [];
+  readonly #chunks: Uint8Array[] = [];
+  readonly #ends: number[] = [];
   #memoryBytes = 0;
   #spoolFd = -1;
   #spoolBytes = 0;
@@ -50,7 +53,7 @@ export class HeldEpoch {
     let at = last < 0 ? 0 : this.#ends[last]!;
     if (last < 0 || at + length > this.#chunks[last]!.length) {
       if (this.#memoryBytes + length > heldBytesMax) this.#spool();
-      this.#chunks.push(new Uint8Array(Math.max(chunkBytes, length)));
+      this.#chunks.push(takeChunk(length));
       this.#ends.push(0);
       at = 0;
     }
@@ -75,9 +78,10 @@ export class HeldEpoch {
       const n = files.pwrite(this.#spoolFd, this.#chunks[i]!, 0, this.#ends[i]!, this.#spoolBytes);
       if (n < 0) throw new SyncError("TARGET_FULL", `write the spool file: ${errnoName(n)}`);
       this.#spoolBytes += n;
+      giveBack(this.#chunks[i]!);
     }
-    this.#chunks = [];
-    this.#ends = [];
+    this.#chunks.length = 0;
+    this.#ends.length = 0;
     this.#memoryBytes = 0;
   }
 
@@ -105,11 +109,21 @@ export class HeldEpoch {
   }
 
   release(): void {
-    this.#chunks = [];
-    this.#ends = [];
+    for (const chunk of this.#chunks) giveBack(chunk);
+    this.#chunks.length = 0;
+    this.#ends.length = 0;
     if (this.#spoolFd >= 0) this.#place.files.close(this.#spoolFd);
     this.#spoolFd = -1;
   }
+}
+
+function takeChunk(bytes: number): Uint8Array {
+  if (bytes > chunkBytes) return new Uint8Array(bytes);
+  return spareChunks.pop() ?? new Uint8Array(chunkBytes);
+}
+
+function giveBack(chunk: Uint8Array): void {
+  if (chunk.length === chunkBytes && spareChunks.length < spareChunkCountMax) spareChunks.push(chunk);
 }
 
 function writeHeader(chunk: Uint8Array, at: number, length: number, type: number): void {

@@ -23,6 +23,8 @@ export interface MirrorOptions {
   files: Files;
   backend: CaptureBackend;
   rootFd: number;
+  /** Absolute and real. */
+  rootPath: Uint8Array;
   problems: ProblemLog;
   share: string;
   subpath: string;

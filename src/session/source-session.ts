@@ -50,6 +50,7 @@ export interface SourceSessionOptions {
   files: Files;
   backend: CaptureBackend;
   rootFd: number;
+  rootPath: Uint8Array;
   link: Link;
   problems: ProblemLog;
   share: string;
@@ -271,7 +272,8 @@ export class SourceSession {
     let more = true;
     for (let i = 0; i < drainCountPerStep && more; i++) more = backend.drain(this.#cutter.dirty);
     if (more) context.wake();
-    this.#changes.tx.trySend(1);
+    // Most events of a busy filesystem are not about our folder.
+    if (!this.#cutter.dirty.isEmpty || this.#cutter.stores.count > 0) this.#changes.tx.trySend(1);
   }
 
   #stepCut(context: Context): void {

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Calls that name their file by a path: truncate(2), and utimensat(2) of the modification time alone.
+ * Their exit shows no inode. On filesystems that mark an inode dirty through the VFS (ext4) the inode
+ * is caught there, in the middle of the call; elsewhere the path is handed to user space, with the
+ * calls of every process on the machine that might be meant.
+ * Part of capture.bpf.c.
+ */
+#ifndef LOCKSTEP_PATHS_H
+#define LOCKSTEP_PATHS_H
+
+#define AT_FDCWD (-100)
+
+/* Whether a relative path starts on the watched filesystem. An absolute one may lead anywhere. */
+static __always_inline bool may_be_watched(char first, int dir_fd)
+{
+	if (first == '/') return 1;
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct dentry *start = 0;
+	if (dir_fd == AT_FDCWD) {
+		start = task->fs->pwd.dentry;
+	} else {
+		struct file *f = file_of(task, dir_fd);
+		if (f) start = f->f_path.dentry;
+	}
+	struct inode *inode = start ? start->d_inode : 0;
+	return !inode || inode->i_sb->s_dev == watched_dev;
+}
+
+static __noinline void emit_path(const char *user_path, int dir_fd, u64 detail)
+{
+	if (tells_dirty_inodes || is_self()) return;
+	char first = 0;
+	bpf_probe_read_user(&first, 1, user_path);
+	if (!may_be_watched(first, dir_fd)) return;
+	u32 zero = 0;
+	struct path_record *r = bpf_map_lookup_elem(&scratch, &zero);
+	if (!r) return;
+	long n = bpf_probe_read_user_str(r->path, sizeof r->path, user_path);
+	/* An unreadable or cut path cannot be resolved: have everything looked at instead. */
+	if (n <= 1 || n >= LS_PATH_MAX) {
+		emit_rescan();
+		return;
+	}
+	__builtin_memset(&r->event, 0, sizeof r->event);
+	r->event.op = LS_OP_PATH;
+	r->event.pos = detail;
+	r->event.tgid = bpf_get_current_pid_tgid() >> 32;
+	struct bpf_pidns_info {
+		u32 pid, tgid;
+	} ids = {};
+	if (!bpf_get_ns_current_pid_tgid(pidns_dev, pidns_ino, (void *)&ids, sizeof ids))
+		r->event.tgid = ids.tgid;
+	r->event.dir_fd = dir_fd;
+	r->event.time_ns = bpf_ktime_get_ns();
+	u64 bytes = (n - 1) & (LS_PATH_MAX - 1);
+	r->event.path_bytes = bytes;
+	if (bpf_ringbuf_output(&ring, r, sizeof r->event + bytes, 0)) {
+		__sync_fetch_and_add(&dropped, 1);
+		lost_all = 1;
+	}
+}
+
+/*
+ * In the middle of a call by path, after the inode has been changed. Other calls and other inodes are
+ * let go after two comparisons.
+ */
+SEC("tp_btf/writeback_mark_inode_dirty")
+int BPF_PROG(on_dirty_inode, struct inode *inode, int flags)
+{
+	if (!tells_dirty_inodes || inode->i_sb->s_dev != watched_dev) return 0;
+	struct task_struct *task = bpf_get_current_task_btf();
+	if (task->flags & (PF_KTHREAD | PF_IO_WORKER)) return 0;
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	unsigned long number = CALL_NUMBER(regs);
+	if (number >= CALLS) return 0;
+	int call = RUNS_32(task) ? calls32[number] : calls[number];
+	if (call != TRUNCATE && call != UTIMENSAT) return 0;
+	int where = inode_below_root(inode);
+	if (!where) return 0;
+	if (call == UTIMENSAT)
+		emit(inode, LS_OP_ATTR, where - 1, 0, 0);
+	else if ((inode->i_mode & S_IFMT) == S_IFREG)
+		emit(inode, LS_OP_TRUNCATE, where - 1, inode->i_size, 0);
+	return 0;
+}
+
+#endif
