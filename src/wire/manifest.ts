@@ -74,9 +74,10 @@ export function decodeManifestEntry(bytes: Uint8Array, start: number, end: numbe
     mtimeNsec: view.getUint32(44, true),
     name: isRoot
       ? new Uint8Array(0)
-      : checkedName(bytes, start + fixedBytes, nameEnd).slice(),
-    symlinkTarget: bytes.slice(nameEnd, targetEnd),
-    attributes: bytes.slice(targetEnd, end),
+      : new Uint8Array(checkedName(bytes, start + fixedBytes, nameEnd)),
+    // Not slice(): that of a Buffer, which is what a socket gives, is a view.
+    symlinkTarget: new Uint8Array(bytes.subarray(nameEnd, targetEnd)),
+    attributes: new Uint8Array(bytes.subarray(targetEnd, end)),
   };
 }
 
