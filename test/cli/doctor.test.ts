@@ -48,6 +48,10 @@ test("on good folders all is well, and nothing is written into them", async (t) 
     assert.equal(levelOf(checks, topic), "OK");
   }
   assert.equal(levelOf(checks, "backend inotify"), "OK");
+  for (const topic of ["abilities of state", "abilities of target"]) {
+    const detail = String(checks.get(topic)?.["detail"]);
+    assert.match(detail, /^(unnamed files, |no unnamed files: EOPNOTSUPP)/);
+  }
   for (const [index, path] of [source, target].entries()) {
     const after = statSync(path, { bigint: true });
     assert.deepEqual(
