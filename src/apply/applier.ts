@@ -17,15 +17,7 @@ import { SyncError } from "../base/index.ts";
 import { DescriptorCache, Directories } from "../descriptors/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import { rootId, type Tree } from "../tree/index.ts";
-import {
-  Errno,
-  errnoName,
-  Fallocate,
-  type Files,
-  Mode,
-  Open,
-  Rename,
-} from "../world/index.ts";
+import { Errno, errnoName, Fallocate, type Files, Mode, Open, Rename } from "../world/index.ts";
 import type { Operations } from "../wire/index.ts";
 import { holdName } from "./hold-name.ts";
 import { applyAttributes } from "./apply-attributes.ts";
@@ -101,7 +93,13 @@ export class Applier implements Operations {
       malformed(`node ${node} cannot be created`);
     }
     if (this.#staged.size >= stagedCountMax) malformed("too many files without a name");
-    const staged: Staged = { fd: -1, named: false, mode, rdev, symlinkTarget: symlinkTarget.slice() };
+    const staged: Staged = {
+      fd: -1,
+      named: false,
+      mode,
+      rdev,
+      symlinkTarget: symlinkTarget.slice(),
+    };
     if ((mode & Mode.typeMask) === Mode.regular) this.#stage(node, staged);
     this.#tree.addNode(mode, node);
     if (symlinkTarget.length > 0) this.#tree.symlinkTarget.set(node, staged.symlinkTarget);

@@ -29,7 +29,11 @@ export const errorTable = {
   ROOT_NOT_DIRECTORY: { kind: "fatal", exit: 3, advice: "name a folder, not a file" },
   ROOT_UNREADABLE: { kind: "fatal", exit: 3, advice: "run as a user who may read it, or as root" },
   ROOT_UNWRITABLE: { kind: "fatal", exit: 3, advice: "run as a user who may write it, or as root" },
-  ROOTS_OVERLAP: { kind: "fatal", exit: 3, advice: "choose folders that do not contain each other" },
+  ROOTS_OVERLAP: {
+    kind: "fatal",
+    exit: 3,
+    advice: "choose folders that do not contain each other",
+  },
   BACKEND_UNAVAILABLE: {
     kind: "degrade",
     exit: 3,
@@ -37,7 +41,11 @@ export const errorTable = {
   },
   NATIVE_MISSING: { kind: "fatal", exit: 3, advice: "run `npm run build:native`" },
   STATE_UNUSABLE: { kind: "fatal", exit: 3, advice: "make the state directory writable" },
-  KEY_UNUSABLE: { kind: "fatal", exit: 3, advice: "give the key file mode 0600 and your ownership" },
+  KEY_UNUSABLE: {
+    kind: "fatal",
+    exit: 3,
+    advice: "give the key file mode 0600 and your ownership",
+  },
   USAGE: { kind: "fatal", exit: 2, advice: "see `lockstep help`" },
   PEER_UNREACHABLE: { kind: "retry", exit: 4, advice: "check address, port and firewall" },
   PEER_UNTRUSTED: { kind: "reject", exit: 4, advice: "pair the devices with `lockstep pair`" },

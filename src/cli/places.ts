@@ -108,9 +108,15 @@ export function checkOverlap(source: string, target: string): void {
     inner === outer || inner.startsWith(outer.endsWith(sep) ? outer : outer + sep);
   if (!contains(source, target) && !contains(target, source)) return;
   const how =
-    source === target ? "are the same folder" : contains(source, target) ? "lies inside" : "contains";
+    source === target
+      ? "are the same folder"
+      : contains(source, target)
+        ? "lies inside"
+        : "contains";
   const message =
-    source === target ? `${source} and ${target} ${how}` : `target ${target} ${how} source ${source}`;
+    source === target
+      ? `${source} and ${target} ${how}`
+      : `target ${target} ${how} source ${source}`;
   throw new SyncError("ROOTS_OVERLAP", message);
 }
 
@@ -147,7 +153,8 @@ function existingDirectory(path: string): string {
 function rootError(path: string, cause: unknown): SyncError {
   const code = (cause as NodeJS.ErrnoException).code;
   if (code === "ENOENT") return new SyncError("ROOT_MISSING", `${path} does not exist`, { cause });
-  if (code === "ENOTDIR") return new SyncError("ROOT_NOT_DIRECTORY", `${path} is not a folder`, { cause });
+  if (code === "ENOTDIR")
+    return new SyncError("ROOT_NOT_DIRECTORY", `${path} is not a folder`, { cause });
   if (code === "EROFS") return new SyncError("ROOT_UNWRITABLE", `${path} is read-only`, { cause });
   return new SyncError("ROOT_UNREADABLE", `${path}: ${code ?? String(cause)}`, { cause });
 }

@@ -132,9 +132,16 @@ class Server {
     this.#ends.add(ended);
     const error = await ended;
     this.#ends.delete(ended);
-    this.#io.event("disconnected", { peer: link.peerId, code: error?.code, message: error?.message });
+    this.#io.event("disconnected", {
+      peer: link.peerId,
+      code: error?.code,
+      message: error?.message,
+    });
     const level = error === undefined || error.kind === "retry" ? "info" : "warn";
-    this.#io.world.log.write(level, `link with ${link.peerId} ended: ${error?.message ?? "by the peer"}`);
+    this.#io.world.log.write(
+      level,
+      `link with ${link.peerId} ended: ${error?.message ?? "by the peer"}`,
+    );
   }
 
   stop(): Promise<unknown> {

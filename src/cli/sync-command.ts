@@ -147,7 +147,8 @@ class RunningSync {
 
   async #connector(stateDir: string, stateFd: number): Promise<() => Promise<Link>> {
     const target = this.#target;
-    if (target.kind === "local") return () => Promise.resolve(this.#connectLocal(stateFd, target.path));
+    if (target.kind === "local")
+      return () => Promise.resolve(this.#connectLocal(stateFd, target.path));
     const identity = await loadIdentity({
       stateDir,
       credentialsDirectory: process.env["CREDENTIALS_DIRECTORY"],
@@ -209,7 +210,12 @@ class RunningSync {
     const status = mirror.status();
     this.#state = "live";
     const { text } = this.#target;
-    this.#io.event("live", { target: text, files: status?.nodes ?? 0, bytes: status?.bytesSent ?? 0, seconds });
+    this.#io.event("live", {
+      target: text,
+      files: status?.nodes ?? 0,
+      bytes: status?.bytesSent ?? 0,
+      seconds,
+    });
     this.#io.say(`live: ${text} equals ${this.#source} after ${seconds.toFixed(1)} s`);
     if (this.#options.once) mirror.stop();
   }
@@ -275,4 +281,3 @@ function addressesOf(target: RemoteTarget, stateDir: string, io: CommandIo): rea
   }
   return peer.addresses.map((text) => parseAddress(text));
 }
-

@@ -35,13 +35,7 @@ export class ContentReader {
   /** Stat of the file last read. */
   readonly stat: Float64Array = new Float64Array(statSlots);
 
-  constructor(
-    files: Files,
-    tree: Tree,
-    writer: OpWriter,
-    dirty: DirtySet,
-    hasRoom: () => boolean,
-  ) {
+  constructor(files: Files, tree: Tree, writer: OpWriter, dirty: DirtySet, hasRoom: () => boolean) {
     this.#files = files;
     this.#tree = tree;
     this.#writer = writer;

@@ -312,7 +312,8 @@ export class Cutter {
 
   /** What a backend told by name that is not about the name: content and metadata of its node. */
   #noteChange(slot: Slot, change: number): void {
-    if (slot.stat === undefined || (change & (NameChange.content | NameChange.metadata)) === 0) return;
+    if (slot.stat === undefined || (change & (NameChange.content | NameChange.metadata)) === 0)
+      return;
     const node = this.#tree.byInode(inoOf(slot), genOf(slot));
     if (node === 0) return;
     if (change & NameChange.content) this.dirty.addExtent(node, 0, Infinity);
@@ -342,7 +343,8 @@ export class Cutter {
       if (isFile && !dirty.extents.isEmpty) {
         this.#planContent(node, dirty.extents, dirty.attempts);
       }
-      if (dirty.metadata || (dirty.closed && dirty.extents.isEmpty)) this.#planMetadata(node, dirty);
+      if (dirty.metadata || (dirty.closed && dirty.extents.isEmpty))
+        this.#planMetadata(node, dirty);
     }
   }
 
@@ -513,7 +515,11 @@ export class Cutter {
     const tree = this.#tree;
     const id = tree.firstName[node]!;
     const dirFd =
-      node === rootId ? this.#options.rootFd : id === 0 ? -1 : this.#directories.get(tree.names.parent[id]!);
+      node === rootId
+        ? this.#options.rootFd
+        : id === 0
+          ? -1
+          : this.#directories.get(tree.names.parent[id]!);
     const name = node === rootId || id === 0 ? noName : tree.names.bytes(id);
     const differs = this.#contentDiffers(node, stat);
     if (dirFd >= 0) this.#compareMetadata(node, stat, dirFd, name);
@@ -622,7 +628,11 @@ export class Cutter {
   #isGone(result: number): boolean {
     const name = errnoName(result);
     return (
-      name === "ENOENT" || name === "ENOTDIR" || name === "ELOOP" || result === -ESTALE || name === "ENXIO"
+      name === "ENOENT" ||
+      name === "ENOTDIR" ||
+      name === "ELOOP" ||
+      result === -ESTALE ||
+      name === "ENXIO"
     );
   }
 

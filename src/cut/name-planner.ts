@@ -259,18 +259,14 @@ export class NamePlanner {
   }
 
   /** Moves or prepares the occupant of a slot. True when an exchange has settled the slot as well. */
-  #makeWay(
-    slot: Slot,
-    node: number,
-    occupant: number,
-    slots: ReadonlyMap<string, Slot>,
-  ): boolean {
+  #makeWay(slot: Slot, node: number, occupant: number, slots: ReadonlyMap<string, Slot>): boolean {
     const tree = this.#tree;
     const { parent, name } = slot;
     const single = tree.names.nextOfNode[tree.firstName[occupant]!] === 0;
     const wanted = this.#isWanted(occupant);
     if (wanted && single && node !== 0 && this.#exchange(slot, node, occupant, slots)) return true;
-    const kindsClash = tree.isDirectory(occupant) || (slot.stat![Stat.mode]! & Mode.typeMask) === Mode.directory;
+    const kindsClash =
+      tree.isDirectory(occupant) || (slot.stat![Stat.mode]! & Mode.typeMask) === Mode.directory;
     if (!single) {
       if (kindsClash) this.#unlink(parent, name, occupant);
       return false;
@@ -283,12 +279,7 @@ export class NamePlanner {
   }
 
   /** Swaps two nodes that want each other's place, in one step. */
-  #exchange(
-    slot: Slot,
-    node: number,
-    occupant: number,
-    slots: ReadonlyMap<string, Slot>,
-  ): boolean {
+  #exchange(slot: Slot, node: number, occupant: number, slots: ReadonlyMap<string, Slot>): boolean {
     const tree = this.#tree;
     const own = tree.firstName[node]!;
     if (own === 0 || tree.names.nextOfNode[own] !== 0) return false;
@@ -332,7 +323,9 @@ export class NamePlanner {
       const seen = slots.get(slotKey(tree.names.parent[id]!, tree.names.bytes(id)));
       const still =
         seen === undefined ||
-        (seen.stat !== undefined && inoOf(seen) === tree.ino[node] && genOf(seen) === tree.gen[node]);
+        (seen.stat !== undefined &&
+          inoOf(seen) === tree.ino[node] &&
+          genOf(seen) === tree.gen[node]);
       if (!still || tree.isDirectory(node)) gone = id;
     }
     if (gone !== 0) {
@@ -479,4 +472,3 @@ export class NamePlanner {
     });
   }
 }
-

@@ -70,7 +70,12 @@ export class HeldEpoch {
   #spool(): void {
     const { files, dirFd } = this.#place;
     if (this.#spoolFd < 0) {
-      const fd = files.openBeneath(dirFd, new Uint8Array(0), Open.temporary | Open.readWrite, 0o600);
+      const fd = files.openBeneath(
+        dirFd,
+        new Uint8Array(0),
+        Open.temporary | Open.readWrite,
+        0o600,
+      );
       if (fd < 0) throw new SyncError("STATE_UNUSABLE", `spool file: ${errnoName(fd)}`);
       this.#spoolFd = fd;
     }
@@ -123,7 +128,8 @@ function takeChunk(bytes: number): Uint8Array {
 }
 
 function giveBack(chunk: Uint8Array): void {
-  if (chunk.length === chunkBytes && spareChunks.length < spareChunkCountMax) spareChunks.push(chunk);
+  if (chunk.length === chunkBytes && spareChunks.length < spareChunkCountMax)
+    spareChunks.push(chunk);
 }
 
 function writeHeader(chunk: Uint8Array, at: number, length: number, type: number): void {

@@ -445,7 +445,8 @@ export class SourceSession {
   }
 
   #onAck(bytes: Uint8Array, start: number, end: number): void {
-    if (end - start !== 16) throw new SyncError("PEER_MALFORMED", "an acknowledgement is too short");
+    if (end - start !== 16)
+      throw new SyncError("PEER_MALFORMED", "an acknowledgement is too short");
     const view = new DataView(bytes.buffer, bytes.byteOffset + start, 16);
     const epoch = view.getFloat64(0, true);
     const wasFull = this.#sentBytes - this.#consumedBytes >= windowBytesMax;
@@ -473,7 +474,9 @@ export class SourceSession {
   #fail(cause: unknown): void {
     this.#cause = cause;
     this.#finish(
-      cause instanceof SyncError ? cause : new SyncError("LINK_LOST", "the source failed", { cause }),
+      cause instanceof SyncError
+        ? cause
+        : new SyncError("LINK_LOST", "the source failed", { cause }),
     );
   }
 

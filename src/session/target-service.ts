@@ -67,7 +67,8 @@ export function serveLink(
         early.push(frame(type, bytes, start, end));
         return;
       }
-      if (type !== FrameType.hello) throw new SyncError("PEER_MALFORMED", "the first frame is no hello");
+      if (type !== FrameType.hello)
+        throw new SyncError("PEER_MALFORMED", "the first frame is no hello");
       state.session = open(link, options, decodeHello(bytes, start, end), over);
       timer.cancel();
     });

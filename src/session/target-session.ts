@@ -410,7 +410,10 @@ export class TargetSession {
 
   #bye(error: SyncError): void {
     if (this.#closed) return;
-    this.#writer.control(FrameType.bye, encodeControl({ code: error.code, message: error.message }));
+    this.#writer.control(
+      FrameType.bye,
+      encodeControl({ code: error.code, message: error.message }),
+    );
     this.#options.link.close();
     this.#finish(error);
   }

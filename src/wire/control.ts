@@ -68,13 +68,18 @@ function decode<T>(
   }
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(start, end)));
+    value = JSON.parse(
+      new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(start, end)),
+    );
   } catch (cause) {
     throw new SyncError("PEER_MALFORMED", "a control message is not JSON", { cause });
   }
   const parsed = v.safeParse(schema, value);
   if (!parsed.success) {
-    throw new SyncError("PEER_MALFORMED", `a control message lacks its form: ${parsed.issues[0].message}`);
+    throw new SyncError(
+      "PEER_MALFORMED",
+      `a control message lacks its form: ${parsed.issues[0].message}`,
+    );
   }
   return parsed.output;
 }

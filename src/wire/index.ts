@@ -1,10 +1,4 @@
-export {
-  decodeBye,
-  decodeHello,
-  decodeProblem,
-  decodeWelcome,
-  encodeControl,
-} from "./control.ts";
+export { decodeBye, decodeHello, decodeProblem, decodeWelcome, encodeControl } from "./control.ts";
 export type { Bye, Hello, Welcome, WireProblem } from "./control.ts";
 export { FrameReader } from "./frame-reader.ts";
 export { decodeManifestEntry, encodeManifestEntry } from "./manifest.ts";

@@ -27,9 +27,7 @@ export interface ManifestEntry {
 
 export function encodeManifestEntry(entry: ManifestEntry): Uint8Array {
   const { name, symlinkTarget, attributes } = entry;
-  const bytes = new Uint8Array(
-    fixedBytes + name.length + symlinkTarget.length + attributes.length,
-  );
+  const bytes = new Uint8Array(fixedBytes + name.length + symlinkTarget.length + attributes.length);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, entry.node, true);
   view.setUint32(4, entry.parent, true);

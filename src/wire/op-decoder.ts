@@ -180,7 +180,8 @@ export function checkedName(bytes: Uint8Array, start: number, end: number): Uint
 
 function whole(view: DataView, at: number): number {
   const value = view.getFloat64(at, true);
-  if (!Number.isSafeInteger(value) || value < 0) malformed("a position or size is not a whole number");
+  if (!Number.isSafeInteger(value) || value < 0)
+    malformed("a position or size is not a whole number");
   return value;
 }
 

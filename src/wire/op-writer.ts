@@ -42,7 +42,11 @@ export class OpWriter {
   }
 
   /** Space of `length` bytes for a WRITE of `node` at `position`; finish with `endWrite`. */
-  beginWrite(node: number, position: number, length: number): { bytes: Uint8Array; offset: number } {
+  beginWrite(
+    node: number,
+    position: number,
+    length: number,
+  ): { bytes: Uint8Array; offset: number } {
     assert(length <= writeBytesMax, "a write is too long for its frame");
     const at = this.#begin(FrameType.write, 12 + length);
     this.#view.setUint32(at, node, true);

@@ -65,7 +65,12 @@ export const RenameFlag = { exchange: 1 } as const;
  * Mixes one frame into an epoch's checksum: its type, length and first bytes. It finds frames that
  * were lost, doubled or reordered by a bug; that bytes are unchanged is the link's promise (TLS).
  */
-export function mixChecksum(checksum: number, bytes: Uint8Array, start: number, end: number): number {
+export function mixChecksum(
+  checksum: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): number {
   let h = Math.imul(checksum ^ (end - start), 0x9e3779b1);
   const last = Math.min(end, start + 24);
   for (let at = start; at < last; at++) h = Math.imul(h ^ bytes[at]!, 0x01000193);

@@ -157,12 +157,7 @@ export interface Files {
   readlink(dirfd: number, name: Uint8Array, out: Uint8Array): number;
   /** Sorted attributes: u16 name bytes, name, u32 value bytes, value; the count of bytes. */
   getAttributes(dirfd: number, name: Uint8Array, out: Uint8Array): number;
-  setAttribute(
-    dirfd: number,
-    name: Uint8Array,
-    attribute: Uint8Array,
-    value: Uint8Array,
-  ): number;
+  setAttribute(dirfd: number, name: Uint8Array, attribute: Uint8Array, value: Uint8Array): number;
   removeAttribute(dirfd: number, name: Uint8Array, attribute: Uint8Array): number;
   /** Exclusive lock without waiting, held until the descriptor is closed. */
   lockFile(fd: number): number;
