@@ -1,0 +1,233 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  CommitFlag,
+  decodeBye,
+  decodeCommit,
+  decodeHello,
+  decodeManifestEntry,
+  decodeOperation,
+  decodeProblem,
+  decodeWelcome,
+  encodeControl,
+  encodeManifestEntry,
+  FrameReader,
+  FrameType,
+  type Operations,
+  OpWriter,
+  protocolVersion,
+} from "../../src/wire/index.ts";
+import { goldenNames, isUpdate, readGolden, writeGolden } from "./golden-files.ts";
+
+const text = (value: string): Uint8Array => new TextEncoder().encode(value);
+const none = new Uint8Array(0);
+
+function doubles(...values: number[]): Uint8Array {
+  return new Uint8Array(new Float64Array(values).buffer);
+}
+
+function write(writer: OpWriter, node: number, position: number, bytes: Uint8Array): void {
+  const space = writer.beginWrite(node, position, bytes.length);
+  space.bytes.set(bytes, space.offset);
+  writer.endWrite(bytes.length);
+}
+
+const attributes = Buffer.concat([
+  Buffer.from([9, 0]),
+  text("user.note"),
+  Buffer.from([2, 0, 0, 0]),
+  text("hi"),
+]);
+
+const hello = {
+  protocol: protocolVersion,
+  version: "0.1.0",
+  features: [],
+  intent: "send" as const,
+  share: "photos",
+  subpath: "",
+  device: "AAAA",
+};
+const welcome = { protocol: protocolVersion, version: "0.1.0", features: [], privileged: true };
+const entry = {
+  node: 2,
+  parent: 1,
+  mode: 0o100644,
+  uid: 1000,
+  gid: 100,
+  rdev: 0,
+  size: 5_000_000_000,
+  mtimeSec: 1_700_000_000,
+  mtimeNsec: 123_456_789,
+  name: text("a.txt"),
+  symlinkTarget: none,
+  attributes,
+};
+
+/** Every frame of the protocol, and the cases of those that have several. */
+const frames: Record<string, (writer: OpWriter) => void> = {
+  hello: (w) => w.control(FrameType.hello, encodeControl(hello)),
+  welcome: (w) => w.control(FrameType.welcome, encodeControl(welcome)),
+  bye: (w) => w.control(FrameType.bye, encodeControl({ code: "TARGET_FULL", message: "write a" })),
+  ping: (w) => w.control(FrameType.ping, doubles(1234567)),
+  pong: (w) => w.control(FrameType.pong, doubles(1234567)),
+  ack: (w) => w.control(FrameType.ack, doubles(7, 4096)),
+  "manifest-root": (w) =>
+    w.control(
+      FrameType.manifestEntry,
+      encodeManifestEntry({ ...entry, node: 1, parent: 0, mode: 0o040755, name: none }),
+    ),
+  "manifest-file": (w) => w.control(FrameType.manifestEntry, encodeManifestEntry(entry)),
+  "manifest-symlink": (w) =>
+    w.control(
+      FrameType.manifestEntry,
+      encodeManifestEntry({ ...entry, mode: 0o120777, symlinkTarget: text("../b") }),
+    ),
+  "manifest-end": (w) => w.control(FrameType.manifestEnd, none),
+  problem: (w) =>
+    w.control(
+      FrameType.problem,
+      encodeControl({ path: "a/é", operation: "chown", errno: "EPERM" }),
+    ),
+  "create-file": (w) => w.create(2, 0o100644, 0, none),
+  "create-symlink": (w) => w.create(3, 0o120777, 0, text("../else/where")),
+  "create-device": (w) => w.create(4, 0o020600, 1 * 2 ** 20 + 3, none),
+  write: (w) => write(w, 2, 2 ** 33 + 5, text("hello")),
+  zero: (w) => w.zero(2, 4096, 2 ** 40),
+  truncate: (w) => w.truncate(2, 3_000_000_000),
+  place: (w) => w.place(2, 1, text("a.txt")),
+  "place-not-utf8": (w) => w.place(2, 1, Buffer.from([0xff, 0xfe, 0x41])),
+  rename: (w) => w.rename(1, text("a.txt"), 5, text("b.txt"), 0),
+  exchange: (w) => w.rename(1, text("a.txt"), 5, text("b.txt"), 1),
+  link: (w) => w.link(2, 5, text("c.txt")),
+  unlink: (w) => w.unlink(5, text("c.txt")),
+  remove: (w) => w.remove(5),
+  detach: (w) => w.detach(5),
+  meta: (w) => w.meta(2, 0o104755, 1000, 100),
+  times: (w) => w.times(2, -1, 999_999_999),
+  attributes: (w) => w.attributes(2, attributes),
+  "attributes-none": (w) => w.attributes(2, none),
+  commit: (w) => {
+    w.truncate(2, 0);
+    w.unlink(1, text("a"));
+    w.commit(12, CommitFlag.fuzzy | CommitFlag.live, 1_700_000_000_000);
+  },
+};
+
+test("every type of frame that is in use has a golden frame", () => {
+  const covered = new Set<number>();
+  for (const name of goldenNames()) {
+    new FrameReader((type) => covered.add(type)).push(readGolden(name).bytes);
+  }
+  // Reserved numbers, which no program sends yet.
+  const reserved: readonly number[] = [FrameType.credit, FrameType.clone];
+  for (const [name, type] of Object.entries(FrameType)) {
+    assert.equal(covered.has(type), !reserved.includes(type), name);
+  }
+});
+
+test("the golden frames on file are those that are made here", () => {
+  if (isUpdate) {
+    for (const [name, make] of Object.entries(frames)) {
+      const bytes = encoded(make);
+      writeGolden(name, bytes, meaning(bytes));
+    }
+  }
+  assert.deepEqual(goldenNames(), Object.keys(frames).sort());
+});
+
+for (const [name, make] of Object.entries(frames)) {
+  test(`the frame ${name} is on the wire as it always was`, () => {
+    const golden = readGolden(name);
+    assert.equal(
+      Buffer.from(encoded(make)).toString("hex"),
+      Buffer.from(golden.bytes).toString("hex"),
+    );
+    assert.equal(meaning(golden.bytes), golden.meaning);
+  });
+}
+
+function encoded(make: (writer: OpWriter) => void): Uint8Array {
+  const pieces: Uint8Array[] = [];
+  const writer = new OpWriter((piece) => pieces.push(piece));
+  make(writer);
+  writer.flush();
+  return Buffer.concat(pieces);
+}
+
+/** What decoding tells, one line a frame. */
+function meaning(bytes: Uint8Array): string {
+  const lines: string[] = [];
+  const reader = new FrameReader((type, frame, start, end) => {
+    const name = Object.entries(FrameType).find(([, value]) => value === type)?.[0] ?? "?";
+    lines.push(`${name} (${type}), payload ${end - start} bytes: ${told(type, frame, start, end)}`);
+  });
+  reader.push(bytes);
+  return `${lines.join("\n")}\n`;
+}
+
+function told(type: number, bytes: Uint8Array, start: number, end: number): string {
+  switch (type) {
+    case FrameType.hello:
+      return readable(decodeHello(bytes, start, end));
+    case FrameType.welcome:
+      return readable(decodeWelcome(bytes, start, end));
+    case FrameType.bye:
+      return readable(decodeBye(bytes, start, end));
+    case FrameType.problem:
+      return readable(decodeProblem(bytes, start, end));
+    case FrameType.manifestEntry:
+      return readable(decodeManifestEntry(bytes, start, end));
+    case FrameType.commit:
+      return readable(decodeCommit(bytes, start, end));
+    case FrameType.ping:
+    case FrameType.pong:
+    case FrameType.ack:
+    case FrameType.manifestEnd: {
+      const payload = new Uint8Array(bytes.subarray(start, end));
+      return readable([...new Float64Array(payload.buffer)]);
+    }
+    default: {
+      let line = "";
+      const note =
+        (name: string) =>
+        (...values: unknown[]): void => {
+          line = `${name} ${readable(values)}`;
+        };
+      const names = [
+        "create",
+        "zero",
+        "truncate",
+        "place",
+        "rename",
+        "link",
+        "unlink",
+        "remove",
+        "detach",
+        "meta",
+        "times",
+        "attributes",
+      ];
+      const notes = Object.fromEntries(names.map((name) => [name, note(name)]));
+      const operations = {
+        ...notes,
+        write: (node, position, data, from, to) =>
+          note("write")(node, position, data.subarray(from, to)),
+      } as Operations;
+      decodeOperation(type, bytes, start, end, operations);
+      return line;
+    }
+  }
+}
+
+/** JSON, with bytes as text where they are printable and as hex where not. */
+function readable(value: unknown): string {
+  return JSON.stringify(value, function (this: Record<string, unknown>, key) {
+    // Through `this`: a Buffer has made an object of itself by the time it comes as the value.
+    const one = this[key];
+    if (!(one instanceof Uint8Array)) return one;
+    const bytes = Buffer.from(one);
+    const isText = one.every((byte) => byte >= 32 && byte < 127);
+    return isText ? bytes.toString("latin1") : `hex ${bytes.toString("hex")}`;
+  });
+}
