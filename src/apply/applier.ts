@@ -2,12 +2,12 @@
  * `Applier`: carries out operations on the target, and on the tree that mirrors it.
  *
  * In: decoded operations, in order, from a peer that is authenticated but not believed: every node
- * must exist, every name has been checked by the decoder. Out: system calls on descriptors that were
- * opened below the root by openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS), with single-component
- * names: no operation can reach outside the root.
+ * must exist, every name has been checked by the decoder. Out: system calls on descriptors that
+ * were opened below the root by openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS), with
+ * single-component names: no operation can reach outside the root.
  *
- * New regular files are unnamed (O_TMPFILE) until PLACE gives them their name, so that nobody on the
- * target sees half a file and replacing one is atomic. In-place writes keep the inode.
+ * New regular files are unnamed (O_TMPFILE) until PLACE gives them their name, so that nobody on
+ * the target sees half a file and replacing one is atomic. In-place writes keep the inode.
  *
  * Errors: TARGET_FULL (nothing more is applied), TARGET_DIVERGED (the disk is not what the tree
  * says: reconcile), PEER_MALFORMED (an operation that no correct source sends). What the filesystem

@@ -1,7 +1,7 @@
 /**
- * Names under which nodes wait in the target's root while an epoch is applied: a node that must step
- * aside for another, or a new file on a filesystem without unnamed files. They live for one epoch;
- * one that a crash left behind is removed when the target is scanned.
+ * Names under which nodes wait in the target's root while an epoch is applied: a node that must
+ * step aside for another, or a new file on a filesystem without unnamed files. They live for one
+ * epoch; one that a crash left behind is removed when the target is scanned.
  */
 
 const prefix: Uint8Array = new TextEncoder().encode(".lockstep-hold.");

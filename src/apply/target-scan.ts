@@ -1,6 +1,6 @@
 /**
- * `TargetScan`: reads the target's tree as it stands and tells it as manifest entries, parents before
- * children. In steps, so that the event loop can breathe between directories.
+ * `TargetScan`: reads the target's tree as it stands and tells it as manifest entries, parents
+ * before children. In steps, so that the event loop can breathe between directories.
  *
  * Leftovers of an interrupted epoch (hold names in the root) are removed on the way. Other mounts
  * below the root are left alone and counted.

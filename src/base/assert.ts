@@ -7,7 +7,9 @@ export class AssertionError extends Error {
   }
 }
 
-/** Throws AssertionError when `condition` is false: the only correct reaction to a bug is to stop. */
+/**
+ * Throws AssertionError when `condition` is false: the only correct reaction to a bug is to stop.
+ */
 export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) throw new AssertionError(message);
 }

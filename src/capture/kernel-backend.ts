@@ -25,7 +25,9 @@ const failures: Readonly<Record<string, string>> = {
   EPOLL: "the event descriptors cannot be joined",
 };
 
-/** Opens the backend on a directory descriptor, which must outlive it. Throws BACKEND_UNAVAILABLE. */
+/**
+ * Opens the backend on a directory descriptor, which must outlive it. Throws BACKEND_UNAVAILABLE.
+ */
 export function openKernelBackend(
   kernel: Kernel & Files,
   name: Exclude<BackendName, "inotify">,

@@ -3,7 +3,8 @@
  *
  * In: a node and its extents. Out: WRITE for data, ZERO for holes, TRUNCATE where the size must be
  * said. Suspends when the writer has no room and goes on from there. Constant memory.
- * Every extent is noted as read before it is read, so that a change during the reading is a conflict.
+ * Every extent is noted as read before it is read, so that a change during the reading is a
+ * conflict.
  */
 import { ExtentList, type Tree } from "../tree/index.ts";
 import { type Files, Stat, statSlots } from "../world/index.ts";
@@ -43,7 +44,9 @@ export class ContentReader {
     this.#hasRoom = hasRoom;
   }
 
-  /** 1 done, 0 suspended for room, or a negative errno. `stat` is fresh in all cases but the last. */
+  /**
+   * 1 done, 0 suspended for room, or a negative errno. `stat` is fresh in all cases but the last.
+   */
   read(reading: Reading, fd: number): number {
     const { node, extents } = reading;
     const result = this.#files.fstat(fd, this.stat);

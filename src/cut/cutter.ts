@@ -1,13 +1,14 @@
 /**
  * `Cutter`: takes consistent cuts of the source and turns each into one epoch of operations.
  *
- * The algorithm is a seqlock over the kernel's event streams (DESIGN 2): drain; plan and read what is
- * dirty; drain again; if nothing that was read has changed since, what was read is one moment of the
- * source: COMMIT. Otherwise only what changed is read again, and its operations are added to the same
- * epoch, which is applied as a unit. After `roundCountMax` rounds the epoch is committed as `fuzzy`.
+ * The algorithm is a seqlock over the kernel's event streams (DESIGN 2): drain; plan and read what
+ * is dirty; drain again; if nothing that was read has changed since, what was read is one moment of
+ * the source: COMMIT. Otherwise only what changed is read again, and its operations are added to
+ * the same epoch, which is applied as a unit. After `roundCountMax` rounds the epoch is committed
+ * as `fuzzy`.
  *
- * In: the dirty set, filled by capture. Out: frames through the writer. It stops wherever the writer
- * has no room and goes on from there: `step` may be called at any time.
+ * In: the dirty set, filled by capture. Out: frames through the writer. It stops wherever the
+ * writer has no room and goes on from there: `step` may be called at any time.
  * The tree is the source as the target will have it once everything written is applied.
  */
 import { NameChange } from "../capture/index.ts";
@@ -94,7 +95,9 @@ export class Cutter {
   /** Done from the end: the last is the next. */
   readonly #tasks: Task[] = [];
   readonly #planned: Task[] = [];
-  /** Directories of which names were looked at: their times may have changed, whatever was found. */
+  /**
+   * Directories of which names were looked at: their times may have changed, whatever was found.
+   */
   readonly #looked: Set<number> = new Set();
   #epoch = 0;
   #round = 0;
@@ -163,7 +166,9 @@ export class Cutter {
     this.dirty.rescan = true;
   }
 
-  /** Works until nothing is dirty or there is no room. True when it stopped only to take a breath. */
+  /**
+   * Works until nothing is dirty or there is no room. True when it stopped only to take a breath.
+   */
   step(): boolean {
     for (let done = 0; done < taskCountPerStep; done++) {
       if (!this.#options.hasRoom()) return false;

@@ -6,7 +6,8 @@
  * In: a backend's ChangeSink calls. Out: `take*` for the planner. While a cut is being read it also
  * answers the question of the seqlock: has anything that was read changed since? (`conflict`)
  *
- * Changes of nodes that the tree does not know are ignored: whoever discovers a node reads all of it.
+ * Changes of nodes that the tree does not know are ignored: whoever discovers a node reads all of
+ * it.
  */
 import { NameChange, type ChangeSink } from "../capture/index.ts";
 import { ExtentList, type Tree } from "../tree/index.ts";

@@ -87,8 +87,8 @@ export class MappedStores {
 
   /**
    * Cleans the files that have rested (all of them when `nowUs` is Infinity) and tells what must be
-   * read. `open` gives a descriptor or a negative errno; a file that cannot be opened is left to the
-   * events of its name.
+   * read. `open` gives a descriptor or a negative errno; a file that cannot be opened is left to
+   * the events of its name.
    */
   settle(
     nowUs: number,

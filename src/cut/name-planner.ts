@@ -1,14 +1,15 @@
 /**
- * `NamePlanner`: turns observed names into the fewest operations that make the target's names equal.
+ * `NamePlanner`: turns observed names into the fewest operations that make the target's names
+ * equal.
  *
  * In: names to look at. It looks at them (statx below the directory's descriptor), and at the other
- * known names of every node that it meets: a node found at a new place while its old name is gone has
- * moved, whatever the order of events; a node found at both is a hard link.
+ * known names of every node that it meets: a node found at a new place while its old name is gone
+ * has moved, whatever the order of events; a node found at both is a hard link.
  * Out: operations through the writer, with the tree updated to match; content and scans as tasks.
  *
- * Rules: a node that is wanted elsewhere is never thrown away: it steps aside (exchange, or detach);
- * a file replaced by a file is replaced atomically; a directory that lost its name is buried only at
- * the end of the round, when no scan has found it or its children elsewhere.
+ * Rules: a node that is wanted elsewhere is never thrown away: it steps aside (exchange, or
+ * detach); a file replaced by a file is replaced atomically; a directory that lost its name is
+ * buried only at the end of the round, when no scan has found it or its children elsewhere.
  * Cost: one statx a name; nothing of what lies below a moved directory is touched.
  */
 import { Directories } from "../descriptors/index.ts";
@@ -258,7 +259,9 @@ export class NamePlanner {
     else this.#postponed.delete(node);
   }
 
-  /** Moves or prepares the occupant of a slot. True when an exchange has settled the slot as well. */
+  /**
+   * Moves or prepares the occupant of a slot. True when an exchange has settled the slot as well.
+   */
   #makeWay(slot: Slot, node: number, occupant: number, slots: ReadonlyMap<string, Slot>): boolean {
     const tree = this.#tree;
     const { parent, name } = slot;
@@ -312,7 +315,9 @@ export class NamePlanner {
     return seen.some((slot) => this.#tree.child(slot.parent, slot.name) !== node);
   }
 
-  /** Brings a node that the target has to the slot: by rename when an old name is gone, else a link. */
+  /**
+   * Brings a node that the target has to the slot: by rename when an old name is gone, else a link.
+   */
   #bring(node: number, slot: Slot, slots: ReadonlyMap<string, Slot>): void {
     const tree = this.#tree;
     const { parent, name } = slot;

@@ -1,7 +1,7 @@
 /**
- * Finds the node behind a path that another process used: truncate(2) and a few calls more name their
- * file by path only, and no tracepoint shows the inode. The path is resolved as that process saw it
- * (its root, its working directory, its descriptors), through /proc while the process lives.
+ * Finds the node behind a path that another process used: truncate(2) and a few calls more name
+ * their file by path only, and no tracepoint shows the inode. The path is resolved as that process
+ * saw it (its root, its working directory, its descriptors), through /proc while the process lives.
  */
 import type { Tree } from "../tree/index.ts";
 import { type Files, Open, Stat, statSlots } from "../world/index.ts";

@@ -1,6 +1,7 @@
 /**
- * `DescriptorCache`: open descriptors of nodes, a bounded least-recently-used set, so that a hot file
- * costs no open and a cold one is closed again. A descriptor follows its inode through renames.
+ * `DescriptorCache`: open descriptors of nodes, a bounded least-recently-used set, so that a hot
+ * file costs no open and a cold one is closed again. A descriptor follows its inode through
+ * renames.
  *
  * Ownership: the cache closes what it holds; a descriptor that it returned is good until the next
  * call that may open another one, the most recent two always stay.

@@ -16,8 +16,8 @@ export class DirectoryEntries {
 
   /**
    * Calls `visit` for the entries of the next batch: `stat` a view of 16 slots and `name` a view of
-   * the bytes, both valid only during the call. Returns 0 at the end, else a positive count of bytes
-   * or a negative errno. The descriptor's own position says where the next batch starts.
+   * the bytes, both valid only during the call. Returns 0 at the end, else a positive count of
+   * bytes or a negative errno. The descriptor's own position says where the next batch starts.
    */
   next(dirFd: number, visit: (name: Uint8Array, stat: Float64Array) => void): number {
     const used = this.#files.scanDirectory(dirFd, this.#bytes);

@@ -2,8 +2,8 @@
  * `Mirror`: keeps one target in lockstep with the source for as long as it is wanted, over as many
  * links as that takes. Capture starts before anything is scanned and stays open between links.
  *
- * A link that is lost, or a target that diverged, is tried again after a growing pause, and each new
- * link begins with a comparison of everything. Anything that trying again cannot mend ends it.
+ * A link that is lost, or a target that diverged, is tried again after a growing pause, and each
+ * new link begins with a comparison of everything. Anything that trying again cannot mend ends it.
  */
 import { SyncError } from "../base/index.ts";
 import type { CaptureBackend, ChangeSink } from "../capture/index.ts";

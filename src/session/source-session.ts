@@ -1,6 +1,6 @@
 /**
- * `SourceSession`: one link's worth of being a source. Greets the target, takes its manifest for the
- * synced tree, then cuts and sends epochs for as long as the link stands.
+ * `SourceSession`: one link's worth of being a source. Greets the target, takes its manifest for
+ * the synced tree, then cuts and sends epochs for as long as the link stands.
  *
  *   kernel -> capture --(changes)--> cut --(frames)--> send -> link
  *   link -> receive: credit and acknowledgements open the window for the cut
@@ -217,7 +217,9 @@ export class SourceSession {
     this.#control.control(FrameType.hello, hello);
   }
 
-  /** The kernel has events: drain, cut and send, all before this returns if nothing is in the way. */
+  /**
+   * The kernel has events: drain, cut and send, all before this returns if nothing is in the way.
+   */
   kernelReadable(): void {
     this.#capture.wakeNow();
   }

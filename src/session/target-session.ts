@@ -1,6 +1,6 @@
 /**
- * `TargetSession`: one link's worth of being a target. Receives frames, holds each epoch until it is
- * whole, applies it, acknowledges it.
+ * `TargetSession`: one link's worth of being a target. Receives frames, holds each epoch until it
+ * is whole, applies it, acknowledges it.
  *
  *   link --(receive)--> epochs --> apply --> acks --> (send) link
  *

@@ -10,10 +10,11 @@
  * - `onData` gets a view that is valid only during the call: copy what outlives it.
  * - `pause`/`resume` stop and restart `onData`; a paused link makes the peer's `send` return false.
  * - `close` sends what is buffered and then ends; `destroy` ends at once. Both are idempotent and
- *   lead to exactly one `onClose`, on both sides. After either the caller gets no more `onData`, and
- *   `send` on an ended link returns false and sends nothing: onClose tells.
+ *   lead to exactly one `onClose`, on both sides. After either the caller gets no more `onData`,
+ *   and `send` on an ended link returns false and sends nothing: onClose tells.
  * - No handler is called inside the same side's `start`, `send`, `resume`, `close` or `destroy`.
- * - An end without an error is not the peer's word that all is said: a crashed peer's kernel ends the
+ * - An end without an error is not the peer's word that all is said: a crashed peer's kernel ends
+ * the
  *   stream in order too. What must be complete says so inside the stream.
  */
 import type { SyncError } from "../base/index.ts";
@@ -23,7 +24,9 @@ export interface LinkHandlers {
   onData(bytes: Uint8Array): void;
   /** Room again after `send` returned false. */
   onDrain(): void;
-  /** The link has ended; `error` when neither by an orderly close nor by our destroy. Called once. */
+  /**
+   * The link has ended; `error` when neither by an orderly close nor by our destroy. Called once.
+   */
   onClose(error: SyncError | undefined): void;
 }
 

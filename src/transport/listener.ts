@@ -5,8 +5,8 @@
  * pairing while a ticket is out.
  * Invariants: a peer that is not trusted gets no application byte and costs one socket until the
  * deadline at most; every connection is in exactly one of admitted, link, gone.
- * Limits: ListenLimits. A full listener refuses the newcomer; as one party (address or /64) may hold
- * only a part of the places and every place is freed by the deadline, a flood from one network
+ * Limits: ListenLimits. A full listener refuses the newcomer; as one party (address or /64) may
+ * hold only a part of the places and every place is freed by the deadline, a flood from one network
  * cannot keep others out.
  */
 import { createServer } from "node:net";

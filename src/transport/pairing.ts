@@ -9,8 +9,8 @@
  *     | -- 0x06 --------------------------------->  |  done
  *
  * proof(role) = HMAC-SHA-256(secret, label, role, joiner's ID, inviter's ID, key exported from the
- * TLS session, name): so it is worth nothing in another session, from another device or in the other
- * direction. Message: u8 length of the name, the name in UTF-8, 32 bytes of proof.
+ * TLS session, name): so it is worth nothing in another session, from another device or in the
+ * other direction. Message: u8 length of the name, the name in UTF-8, 32 bytes of proof.
  * Invariants: a ticket serves one joiner, until it expires or PAIR_WRONG_PROOFS_MAX wrong proofs
  * have burnt it; the secret is in no log line and no error; nothing about it is sent before the
  * other side has proven it.
@@ -122,8 +122,8 @@ export async function invite(options: InviteOptions): Promise<Invitation> {
 
 /**
  * Pairs with the inviter of `ticket`.
- * Errors: USAGE for a malformed ticket or no address; PAIRING_FAILED when the inviter refuses (wrong,
- * spent or expired ticket) or cannot prove the secret; dial's errors otherwise.
+ * Errors: USAGE for a malformed ticket or no address; PAIRING_FAILED when the inviter refuses
+ * (wrong, spent or expired ticket) or cannot prove the secret; dial's errors otherwise.
  */
 export async function join(options: JoinOptions): Promise<Paired> {
   requireName(options.name);

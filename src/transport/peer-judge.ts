@@ -33,8 +33,8 @@ export interface JudgeOptions {
 
 /**
  * Returns the ID of a peer that may have a link.
- * Errors: PEER_UNTRUSTED for no certificate, a resumed session, another kind of key, our own key, or
- * an ID that `accepts` refuses; PEER_VERSION for another TLS or application protocol.
+ * Errors: PEER_UNTRUSTED for no certificate, a resumed session, another kind of key, our own key,
+ * or an ID that `accepts` refuses; PEER_VERSION for another TLS or application protocol.
  */
 export function judgePeer(socket: SecuredPeer, options: JudgeOptions): string {
   if (socket.getProtocol() !== "TLSv1.3") {

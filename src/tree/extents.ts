@@ -68,7 +68,9 @@ export class ExtentList {
     return low;
   }
 
-  /** Joins ranges across the narrower half of the gaps, so that the cost is spread over many adds. */
+  /**
+   * Joins ranges across the narrower half of the gaps, so that the cost is spread over many adds.
+   */
   #joinNearest(): void {
     const from = this.#from;
     const to = this.#to;

@@ -2,8 +2,8 @@
  * `NameTable`: the names of the tree. A name ties a directory (parent node) to a node; a node with
  * several hard links has several names.
  *
- * Columns of typed arrays plus one arena for the bytes; found by (parent, bytes) through a hash, and
- * linked in two lists: siblings below one parent, and names of one node. Name id 0 means none.
+ * Columns of typed arrays plus one arena for the bytes; found by (parent, bytes) through a hash,
+ * and linked in two lists: siblings below one parent, and names of one node. Name id 0 means none.
  * About 30 bytes a name plus its bytes. Freed bytes are reclaimed when half of the arena is waste.
  */
 import { assert } from "../base/index.ts";

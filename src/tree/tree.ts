@@ -7,8 +7,8 @@
  * bytes). A rename of a directory changes one name, whatever lies below it.
  * Columns of typed arrays: about 100 bytes a node, 45 a name, plus the name's bytes.
  *
- * Invariants: a node with no name is detached (staged, parked, or the root); a directory has at most
- * one name; children of a removed directory are removed with it.
+ * Invariants: a node with no name is detached (staged, parked, or the root); a directory has at
+ * most one name; children of a removed directory are removed with it.
  */
 import { assert } from "../base/index.ts";
 import { InodeMap } from "./inode-map.ts";
@@ -235,8 +235,8 @@ export class Tree {
   }
 
   /**
-   * Names from the root down to the node, empty for the root; undefined below a detached node, unless
-   * `detachedName` knows the name in the root where that node waits.
+   * Names from the root down to the node, empty for the root; undefined below a detached node,
+   * unless `detachedName` knows the name in the root where that node waits.
    */
   pathComponents(
     node: number,

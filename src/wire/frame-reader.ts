@@ -1,9 +1,9 @@
 /**
  * `FrameReader`: cuts a byte stream into frames.
  *
- * In: pieces of any size, valid only during `push`. Out: `onFrame(type, bytes, start, end)` for each
- * whole frame, in order; `bytes` is valid only during the call. The length is checked before anything
- * is kept, so a hostile peer makes us hold at most one frame.
+ * In: pieces of any size, valid only during `push`. Out: `onFrame(type, bytes, start, end)` for
+ * each whole frame, in order; `bytes` is valid only during the call. The length is checked before
+ * anything is kept, so a hostile peer makes us hold at most one frame.
  * Errors: a frame that is empty or too long throws PEER_MALFORMED; the caller closes the link.
  */
 import { SyncError } from "../base/index.ts";

@@ -1,8 +1,8 @@
 /**
  * `OpWriter`: encodes frames into slabs and hands full pieces to `emit`.
  *
- * Ownership: a piece belongs to the receiver of `emit`; the writer never touches it again. Slabs are
- * bump-allocated, so that a quiet change costs no allocation beyond its share of a slab.
+ * Ownership: a piece belongs to the receiver of `emit`; the writer never touches it again. Slabs
+ * are bump-allocated, so that a quiet change costs no allocation beyond its share of a slab.
  * Cost: one copy of a name, none of file data (`beginWrite` lends the space to read into).
  */
 import { assert } from "../base/index.ts";

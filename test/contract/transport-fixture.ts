@@ -8,7 +8,7 @@ import { memoryLinkPair, temporaryIdentity } from "../../src/transport/index.ts"
 import type { Identity, Link, Listener, ListenOptions } from "../../src/transport/index.ts";
 import type { LinkLimits } from "../../src/transport/index.ts";
 import type { World } from "../../src/world/index.ts";
-import { nodeWorld } from "../../src/world/node/node-world.ts";
+import { nodeWorld } from "../../src/world/node/index.ts";
 
 export const logLines: string[] = [];
 

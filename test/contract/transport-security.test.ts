@@ -1,6 +1,7 @@
 /**
  * Attacks on links, with real sockets: each must end without a link and without an application byte
- * to the attacker. What TLS settings and judgement both hold off is in peer-judge.test.ts once more.
+ * to the attacker. What TLS settings and judgement both hold off is in peer-judge.test.ts once
+ * more.
  */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
