@@ -7,10 +7,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define ARGS_MAX 10
 
-/* The arguments of one call. Wrong types read as 0 or NULL: the TypeScript port is the only caller. */
+/* The arguments of one call. Wrong types read as 0 or NULL: only the TypeScript port calls. */
 struct args {
 	napi_env env;
 	size_t count;
@@ -27,15 +28,21 @@ int32_t arg_int(const struct args *a, size_t index);
 uint32_t arg_uint(const struct args *a, size_t index);
 int64_t arg_int64(const struct args *a, size_t index);
 struct bytes arg_bytes(const struct args *a, size_t index);
-/* A name or path as a C string in a rotating static buffer; NULL when it is too long or holds NUL. */
+/* A name or path as a C string in a rotating static buffer; NULL when too long or with a NUL. */
 const char *arg_name(const struct args *a, size_t index);
 
 napi_value number(napi_env env, double value);
 /* The result of a system call: itself when not negative, else -errno. */
 napi_value result(napi_env env, int64_t value);
+/* The result of a call whose name was none: -ENAMETOOLONG. */
+napi_value bad_name(napi_env env);
+
+#define FUNCTION(name) static napi_value name(napi_env env, napi_callback_info info)
+#define NAME(index) const char *name = arg_name(&a, index); if (!name) return bad_name(env)
 
 void export_function(napi_env env, napi_value exports, const char *name, napi_callback function);
 void fs_exports(napi_env env, napi_value exports);
+void attribute_exports(napi_env env, napi_value exports);
 void poll_exports(napi_env env, napi_value exports);
 void capture_exports(napi_env env, napi_value exports);
 void inotify_exports(napi_env env, napi_value exports);
@@ -52,6 +59,9 @@ void inotify_exports(napi_env env, napi_value exports);
 int stat_into(int dirfd, const char *name, double *out);
 /* Inode numbers beyond 2^53 are folded, the same way everywhere, to fit a JavaScript number. */
 double fold_inode(uint64_t ino);
+/* attributes.c: a path below a descriptor, in a static buffer, for calls without an *at form. */
+const char *proc_path(int dirfd, const char *name);
+ssize_t list_attributes(int dirfd, const char *name, char *list, size_t size);
 /* fs.c: inode and generation of a file handle; false when its type is not known. */
 bool handle_identity(uint32_t fs_magic, int type, const uint8_t *handle, uint32_t bytes,
 		     uint64_t *ino, uint32_t *gen);

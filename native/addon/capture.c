@@ -3,9 +3,9 @@
  * One drain over the kernel's two event streams: names and metadata from fanotify, bytes from the
  * eBPF ring buffer. Both are translated into records of one form in a buffer of the caller's.
  *
- * The order of draining is what makes a consistent cut possible (DESIGN 2): names, then bytes, then
- * names again until none is left. A change made before another one by the same program is then
- * never missing from a drain that holds the later one.
+ * The order of draining is what makes a consistent cut possible (DESIGN 2): bytes, then names, and
+ * again until no name is left. A change made before another one by the same program is then never
+ * missing from a drain that holds the later one.
  *
  * Nothing is dropped silently: the program counts records that did not fit and remembers their
  * inodes (LOST), fanotify reports its own overflow; what cannot be attributed becomes OVERFLOW.
@@ -14,7 +14,8 @@
 #include "addon.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -296,6 +297,17 @@ static bool kernel_before(int want_major, int want_minor)
 	return major < want_major || (major == want_major && minor < want_minor);
 }
 
+/* The kernel gives up loading a program (EAGAIN) when a signal is pending for the thread. */
+static int load_undisturbed(struct capture *k)
+{
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int error = capture__load(k);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return error;
+}
+
 static const char *open_bpf(struct capture_state *c, uint32_t ring_bytes)
 {
 	struct stat ns, root;
@@ -313,7 +325,7 @@ static const char *open_bpf(struct capture_state *c, uint32_t ring_bytes)
 	k->rodata->page_shift = (u32)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
 	k->maps.ring.max_entries = ring_bytes;
 	c->skeleton = k;
-	int error = capture__load(k);
+	int error = load_undisturbed(k);
 	if (error) {
 		errno = -error;
 		return "BPF_LOAD";
@@ -403,6 +415,9 @@ static napi_value fn_fd(napi_env env, napi_callback_info info)
 }
 
 /*
+ * Bytes, then names until there are none: whatever happened before something that is told is told too.
+ * A name found after the bytes may stem from a time after them, so the bytes are drained once more.
+ *
  * captureDrain(handle, buffer): twice the bytes written, plus 1 when the buffer was too small and
  * more waits. A record is 10 doubles and a name padded to 8 bytes: src/capture/records.ts.
  */
@@ -412,7 +427,6 @@ static napi_value fn_drain(napi_env env, napi_callback_info info)
 	struct capture_state *c = state_of(&a);
 	struct bytes b = arg_bytes(&a, 1);
 	struct out o = { .data = b.data, .size = b.length };
-	drain_names(c, &o);
 	do {
 		if (!o.full) drain_ring(c, &o);
 		if (!o.full) drain_lost(c, &o);

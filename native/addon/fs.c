@@ -10,7 +10,6 @@
 #include <linux/fs.h>
 #include <linux/openat2.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
@@ -19,21 +18,11 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #ifndef AT_EMPTY_PATH
 #define AT_EMPTY_PATH 0x1000
 #endif
-
-#define FUNCTION(name) static napi_value name(napi_env env, napi_callback_info info)
-#define NAME(index) const char *name = arg_name(&a, index); if (!name) return bad_name(env)
-
-static napi_value bad_name(napi_env env)
-{
-	errno = ENAMETOOLONG;
-	return result(env, -1);
-}
 
 double fold_inode(uint64_t ino)
 {
@@ -118,24 +107,6 @@ static int fill(int dirfd, const char *name, double *out)
 	return 0;
 }
 
-/* Paths below a descriptor for the calls that have no *at form. */
-static const char *proc_path(int dirfd, const char *name)
-{
-	static char path[PATH_MAX + 64];
-	if (*name)
-		snprintf(path, sizeof path, "/proc/self/fd/%d/%s", dirfd, name);
-	else
-		snprintf(path, sizeof path, "/proc/self/fd/%d", dirfd);
-	return path;
-}
-
-static ssize_t list_attributes(int dirfd, const char *name, char *list, size_t size)
-{
-	/* An empty name is the descriptor itself, whose magic link must be followed. */
-	return *name ? llistxattr(proc_path(dirfd, name), list, size)
-		     : listxattr(proc_path(dirfd, name), list, size);
-}
-
 int stat_into(int dirfd, const char *name, double *out)
 {
 	if (fill(dirfd, name, out)) return -1;
@@ -191,9 +162,9 @@ struct linux_dirent64 {
 };
 
 /*
- * scanDirectory(dirfd, buffer): bytes written, 0 at the end. Each entry is 16 doubles (see stat_into),
- * u16 name length, the name, and padding to 8 bytes. An entry that vanished meanwhile is left out.
- * Reading goes on where the last call ended: the position is the descriptor's.
+ * scanDirectory(dirfd, buffer): bytes written, 0 at the end. Each entry is 16 doubles (see
+ * stat_into), u16 name length, the name, and padding to 8 bytes. An entry that vanished meanwhile
+ * is left out. Reading goes on where the last call ended: the position is the descriptor's.
  */
 FUNCTION(fn_scan_directory)
 {
@@ -303,7 +274,8 @@ FUNCTION(fn_pwrite)
 	return result(env, (int64_t)done);
 }
 
-/* dataExtents(fd, from, to, Float64Array): pairs [start, end) of data, as many as fit; their count. */
+/* dataExtents(fd, from, to, Float64Array): pairs [start, end) of data, as many as fit; their count.
+ *  */
 FUNCTION(fn_data_extents)
 {
 	struct args a = args_of(env, info);
@@ -336,7 +308,8 @@ FUNCTION(fn_ftruncate)
 FUNCTION(fn_fallocate)
 {
 	struct args a = args_of(env, info);
-	return result(env, fallocate(arg_int(&a, 0), arg_int(&a, 1), arg_int64(&a, 2), arg_int64(&a, 3)));
+	int mode = arg_int(&a, 1);
+	return result(env, fallocate(arg_int(&a, 0), mode, arg_int64(&a, 2), arg_int64(&a, 3)));
 }
 
 /* cloneRange(toFd, fromFd, fromOffset, length, toOffset): reflink; copied where that is refused. */
@@ -380,7 +353,9 @@ FUNCTION(fn_clean_pages)
 FUNCTION(fn_dirty_pages)
 {
 	struct args a = args_of(env, info);
-	struct { uint64_t off, len; } range = { (uint64_t)arg_int64(&a, 1), (uint64_t)arg_int64(&a, 2) };
+	struct { uint64_t off, len; } range = {
+		(uint64_t)arg_int64(&a, 1), (uint64_t)arg_int64(&a, 2)
+	};
 	struct { uint64_t cache, dirty, writeback, evicted, recently_evicted; } stats = { 0 };
 	if (syscall(451 /* cachestat */, arg_int(&a, 0), &range, &stats, 0)) return result(env, -1);
 	return result(env, (int64_t)stats.dirty);
@@ -485,7 +460,8 @@ FUNCTION(fn_rename)
 	const char *to = arg_name(&a, 3);
 	NAME(1);
 	if (!to) return bad_name(env);
-	return result(env, syscall(SYS_renameat2, arg_int(&a, 0), name, arg_int(&a, 2), to, arg_uint(&a, 4)));
+	int from_dir = arg_int(&a, 0), to_dir = arg_int(&a, 2);
+	return result(env, syscall(SYS_renameat2, from_dir, name, to_dir, to, arg_uint(&a, 4)));
 }
 
 /* readlink(dirfd, name, buffer): bytes. */
@@ -495,80 +471,6 @@ FUNCTION(fn_readlink)
 	NAME(1);
 	struct bytes out = arg_bytes(&a, 2);
 	return result(env, readlinkat(arg_int(&a, 0), name, (char *)out.data, out.length));
-}
-
-static bool put(struct bytes *out, size_t *used, const void *data, size_t length)
-{
-	if (out->length - *used < length) return false;
-	memcpy(out->data + *used, data, length);
-	*used += length;
-	return true;
-}
-
-static int by_name(const void *x, const void *y)
-{
-	return strcmp(*(char *const *)x, *(char *const *)y);
-}
-
-/*
- * getAttributes(dirfd, name, buffer): bytes. Extended attributes sorted by name, each as u16 name
- * length, name, u32 value length, value. -ERANGE when the buffer is too small.
- */
-FUNCTION(fn_get_attributes)
-{
-	struct args a = args_of(env, info);
-	NAME(1);
-	struct bytes out = arg_bytes(&a, 2);
-	static char list[65536], value[65536];
-	char *names[1024];
-	size_t count = 0, used = 0;
-	int dirfd = arg_int(&a, 0);
-	bool self = !*name;
-	ssize_t n = list_attributes(dirfd, name, list, sizeof list);
-	if (n < 0 && (errno == ENOTSUP || errno == EPERM)) return result(env, 0);
-	if (n < 0) return result(env, -1);
-	for (ssize_t at = 0; at < n && count < 1024; at += (ssize_t)strlen(list + at) + 1)
-		names[count++] = list + at;
-	qsort(names, count, sizeof *names, by_name);
-	for (size_t i = 0; i < count; i++) {
-		const char *path = proc_path(dirfd, name);
-		ssize_t size = self ? getxattr(path, names[i], value, sizeof value)
-				    : lgetxattr(path, names[i], value, sizeof value);
-		if (size < 0 && (errno == ENODATA || errno == EPERM || errno == EACCES)) continue;
-		if (size < 0) return result(env, -1);
-		uint16_t name_bytes = (uint16_t)strlen(names[i]);
-		uint32_t value_bytes = (uint32_t)size;
-		if (!put(&out, &used, &name_bytes, 2) || !put(&out, &used, names[i], name_bytes) ||
-		    !put(&out, &used, &value_bytes, 4) || !put(&out, &used, value, value_bytes)) {
-			errno = ERANGE;
-			return result(env, -1);
-		}
-	}
-	return result(env, (int64_t)used);
-}
-
-/* setAttribute(dirfd, name, attribute, value) */
-FUNCTION(fn_set_attribute)
-{
-	struct args a = args_of(env, info);
-	const char *attribute = arg_name(&a, 2);
-	NAME(1);
-	struct bytes value = arg_bytes(&a, 3);
-	if (!attribute) return bad_name(env);
-	const char *path = proc_path(arg_int(&a, 0), name);
-	return result(env, *name ? lsetxattr(path, attribute, value.data, value.length, 0)
-				 : setxattr(path, attribute, value.data, value.length, 0));
-}
-
-/* removeAttribute(dirfd, name, attribute) */
-FUNCTION(fn_remove_attribute)
-{
-	struct args a = args_of(env, info);
-	const char *attribute = arg_name(&a, 2);
-	NAME(1);
-	if (!attribute) return bad_name(env);
-	const char *path = proc_path(arg_int(&a, 0), name);
-	return result(env, *name ? lremovexattr(path, attribute) : removexattr(path, attribute));
 }
 
 /* lockFile(fd): exclusive flock without waiting. */
@@ -597,9 +499,7 @@ void fs_exports(napi_env env, napi_value exports)
 		{ "chmodAt", fn_chmod_at }, { "mkdir", fn_mkdir }, { "mknod", fn_mknod },
 		{ "symlink", fn_symlink }, { "link", fn_link }, { "unlink", fn_unlink },
 		{ "rename", fn_rename }, { "readlink", fn_readlink },
-		{ "getAttributes", fn_get_attributes }, { "setAttribute", fn_set_attribute },
-		{ "removeAttribute", fn_remove_attribute }, { "lockFile", fn_lock_file },
-		{ "umask", fn_umask },
+		{ "lockFile", fn_lock_file }, { "umask", fn_umask },
 	};
 	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
 		export_function(env, exports, functions[i].name, functions[i].function);

@@ -24,7 +24,7 @@ enum ls_flag {
 	LS_FLAG_SHARED_POS = 1, /* the descriptor's position may have been moved by another thread */
 	LS_FLAG_MAPPED = 2,     /* writable shared mappings of the file exist */
 	LS_FLAG_ALIAS = 4,      /* not seen below the root by this name: decide by inode */
-	LS_FLAG_APPEND = 8,     /* positioned write to an append-only descriptor: extent ends the file */
+	LS_FLAG_APPEND = 8,     /* positioned, append-only descriptor: extent ends the file */
 };
 
 struct ls_event {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * Calls that name their file by a path: truncate(2), and utimensat(2) of the modification time alone.
- * Their exit shows no inode. On filesystems that mark an inode dirty through the VFS (ext4) the inode
- * is caught there, in the middle of the call; elsewhere the path is handed to user space, with the
- * calls of every process on the machine that might be meant.
+ * Calls that name their file by a path: truncate(2), and utimensat(2) of the modification time
+ * alone. Their exit shows no inode. On filesystems that mark an inode dirty through the VFS (ext4)
+ * the inode is caught there, in the middle of the call; elsewhere the path is handed to user space,
+ * with the calls of every process on the machine that might be meant.
  * Part of capture.bpf.c.
  */
 #ifndef LOCKSTEP_PATHS_H
@@ -62,8 +62,8 @@ static __noinline void emit_path(const char *user_path, int dir_fd, u64 detail)
 }
 
 /*
- * In the middle of a call by path, after the inode has been changed. Other calls and other inodes are
- * let go after two comparisons.
+ * In the middle of a call by path, after the inode has been changed. Other calls and other inodes
+ * are let go after two comparisons.
  */
 SEC("tp_btf/writeback_mark_inode_dirty")
 int BPF_PROG(on_dirty_inode, struct inode *inode, int flags)
