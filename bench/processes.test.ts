@@ -20,7 +20,7 @@ test("run gives up at its deadline and leaves no process", async () => {
   await assert.rejects(run("sleep", ["60"], { timeoutMs: 50 }), ProcessError);
 });
 
-test("waitFor resolves with the accepted line and rejects when the process ends first", async () => {
+test("waitFor resolves with the accepted line and rejects when it ends first", async () => {
   const child = start("sh", ["-c", "echo no; echo port 7; exec sleep 60"]);
   const port = await child.waitFor((line) => /^port (\d+)$/.exec(line)?.[1], soonMs);
   assert.equal(port, "7");

@@ -36,25 +36,24 @@ export const roomImports: Readonly<Record<string, readonly string[]>> = {
   base: [],
   model: ["base"],
   tree: ["base", "model"],
-  delta: ["base", "model"],
   wire: ["base", "model"],
   world: ["base", "model"],
   actor: ["base", "world"],
+  descriptors: ["base", "world", "tree"],
   capture: engineRooms,
   transport: engineRooms,
-  apply: [...engineRooms, "delta"],
+  cut: ["base", "model", "world", "tree", "wire", "capture", "descriptors"],
+  apply: ["base", "model", "world", "tree", "wire", "descriptors"],
   verify: ["base", "model", "world", "tree"],
-  session: [...engineRooms, "tree", "delta", "wire", "capture", "transport", "apply"],
-  daemon: [...engineRooms, "session"],
-  dashboard: [...engineRooms, "session"],
+  session: [...engineRooms, "tree", "wire", "capture", "transport", "cut", "apply"],
   cli: [...engineRooms, "session", "verify", "capture", "transport", "wire"],
 };
 
 /** Folders of src whose files may import node:*; everything else gets it through `World`. */
-const nodeFolders = ["world/node", "transport", "daemon", "dashboard", "cli"];
+const nodeFolders = ["world/node", "transport", "cli"];
 
 /** Rooms that may open src/world/node, where the real ports and the native addon live. */
-const realWorldRooms = new Set(["world", "capture", "transport", "verify", "daemon", "cli"]);
+const realWorldRooms = new Set(["world", "capture", "transport", "verify", "cli"]);
 
 /** Every import of every TypeScript file: static, dynamic, and workers named by `new URL`. */
 export function listImports(tree: SourceTree): Import[] {
@@ -116,15 +115,17 @@ export function checkDirection(imports: readonly Import[]): RuleResult {
   return { checkedCount: imports.length, findings };
 }
 
-/** Rooms are entered by an index.ts, which names each export. */
+/** Rooms are entered by an index.ts, which names each export; a program is started by its name. */
 export function checkDoors(tree: SourceTree, imports: readonly Import[]): RuleResult {
   const findings: Finding[] = [];
+  const programs = listPrograms(tree);
   for (const { from, specifier, to } of imports) {
     if (to === undefined || from === "test/all.ts") continue;
     if (specifier.startsWith(".") && !/\.(ts|js|json)$/.test(specifier)) {
       findings.push({ path: from, message: `import "${specifier}" must end in .ts` });
     }
-    if (isSource(to) && roomOf(to) !== roomOf(from) && posix.basename(to) !== "index.ts") {
+    const isDoor = posix.basename(to) === "index.ts" || programs.includes(to);
+    if (isSource(to) && roomOf(to) !== roomOf(from) && !isDoor) {
       findings.push({ path: from, message: `import the room's door index.ts instead of ${to}` });
     }
     const pure = isSource(from) && !isTest(from) && !realWorldRooms.has(roomOf(from));
@@ -186,16 +187,20 @@ export function listPackages(tree: SourceTree): Map<string, "run" | "dev"> {
   return packages;
 }
 
+/** Files that are started as a program, by package.json or a script: nobody need import them. */
+function listPrograms(tree: SourceTree): string[] {
+  return ["package.json", "lockstep", "tools/setup", ".ci/run"].flatMap((starter) =>
+    [...(tree.get(starter) ?? "").matchAll(/\bdist\/([\w./-]+)\.js\b/g)].map(
+      (match) => `${match[1] ?? ""}.ts`,
+    ),
+  );
+}
+
 /** Every file of src is imported by another file, is a test, or is started by name. */
 export function checkDeadFiles(tree: SourceTree, imports: readonly Import[]): RuleResult {
-  const imported = new Set<string>();
+  const imported = new Set<string>(listPrograms(tree));
   for (const { from, to } of imports) {
     if (to !== undefined && to !== from) imported.add(to);
-  }
-  for (const starter of ["package.json", "lockstep", "tools/setup", ".ci/run"]) {
-    for (const match of (tree.get(starter) ?? "").matchAll(/\bdist\/([\w./-]+)\.js\b/g)) {
-      imported.add(`${match[1] ?? ""}.ts`);
-    }
   }
   const files = [...tree.keys()].filter((path) => isSource(path) && path.endsWith(".ts"));
   const dead = files.filter((path) => !isTest(path) && !imported.has(path));

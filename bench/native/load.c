@@ -95,7 +95,8 @@ static void run_writes(const char *folder, uint64_t files, uint64_t bytes, uint6
 		}
 	}
 	double seconds = (double)(monotonic_ns() - began) / 1e9;
-	printf("{\"asked\":%llu,\"written\":%llu,\"seconds\":%.3f,\"perSecond\":%.0f,\"endedNs\":%llu}\n",
+	printf("{\"asked\":%llu,\"written\":%llu,\"seconds\":%.3f,\"perSecond\":%.0f,"
+		"\"endedNs\":%llu}\n",
 		(unsigned long long)total, (unsigned long long)done, seconds, (double)done / seconds,
 		(unsigned long long)monotonic_ns());
 }

@@ -76,7 +76,8 @@ struct view {
 };
 
 static struct options options = {
-	.count = 1000, .warmup = 20, .pace_us = 1000, .size = 128, .timeout_ms = 1000, .ready_ms = 10000};
+	.count = 1000, .warmup = 20, .pace_us = 1000, .size = 128, .timeout_ms = 1000,
+	.ready_ms = 10000};
 static struct flight flight;
 static sigjmp_buf look_failed;
 
@@ -307,8 +308,8 @@ static void parse(int argc, char **argv) {
 		options.count > COUNT_MAX || options.warmup == 0 || options.warmup > COUNT_MAX ||
 		options.size < 2 * STAMP_BYTES || options.size > RECORD_BYTES_MAX) {
 		fprintf(stderr, "usage: stopwatch --source FILE --target FILE [--count N] [--warmup N]\n"
-						"  [--pace-us N] [--jitter-us N] [--size BYTES] [--offset N | --random] [--timeout-ms N]\n"
-						"  [--ready-ms N] [--nonce N] [--samples]\n");
+						"  [--pace-us N] [--jitter-us N] [--size BYTES] [--offset N | --random]\n"
+						"  [--timeout-ms N] [--ready-ms N] [--nonce N] [--samples]\n");
 		exit(2);
 	}
 	/* Two runs on one file must not take each other's stamps for their own. */

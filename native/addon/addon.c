@@ -88,6 +88,7 @@ void export_function(napi_env env, napi_value exports, const char *name, napi_ca
 NAPI_MODULE_INIT()
 {
 	fs_exports(env, exports);
+	attribute_exports(env, exports);
 	poll_exports(env, exports);
 	capture_exports(env, exports);
 	inotify_exports(env, exports);

@@ -216,6 +216,9 @@ export class Applier implements Operations {
     const tree = this.#tree;
     const node = this.#existingChild(fromParent, fromName);
     if (tree.isDirectory(node) && tree.isWithin(toParent, node)) malformed("a move into itself");
+    if (fromParent === toParent && Buffer.compare(fromName, toName) === 0) {
+      malformed("a move of a name to itself");
+    }
     // Two names of one file: rename(2) would do nothing and leave both.
     if (!exchange && tree.child(toParent, toName) === node) {
       return this.unlink(fromParent, fromName);

@@ -4,7 +4,7 @@
  *
  * In: the addon's drain. Out: calls of a ChangeSink. Allocates only for names.
  */
-import { SyncError } from "../base/index.ts";
+import { assert, SyncError } from "../base/index.ts";
 import type { Files, Kernel } from "../world/index.ts";
 import { type BackendName, type CaptureBackend, type ChangeSink } from "./backend.ts";
 import { CaptureMode, RecordFlag, RecordKind, recordSlots, RecordSlot } from "./records.ts";
@@ -149,6 +149,8 @@ class KernelBackend implements CaptureBackend {
         return sink.name(ino, gen, this.#name(slot, nameBytes), position, length, flags);
       case RecordKind.path:
         return this.#tellPath(sink, slot, nameBytes);
+      default:
+        assert(false, "the addon makes only records of the known kinds");
     }
   }
 

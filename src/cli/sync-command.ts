@@ -246,13 +246,13 @@ class RunningSync {
         bytes: status.bytesSent,
         seconds,
       });
-      this.#io.progress(
-        `seeding: ${status.filesScanned} files, ${megabytes} MB, ${(status.bytesSent / 1e6 / seconds).toFixed(1)} MB/s`,
-      );
+      const rate = (status.bytesSent / 1e6 / seconds).toFixed(1);
+      this.#io.progress(`seeding: ${status.filesScanned} files, ${megabytes} MB, ${rate} MB/s`);
     } else {
       const lagMs = (status.lagUs / 1000).toFixed(2);
+      const waiting = status.dirtyNodes + status.dirtyNames;
       this.#io.progress(
-        `live: ${status.ackedEpoch} epochs, ${megabytes} MB, lag ${lagMs} ms, ${status.dirtyNodes + status.dirtyNames} waiting`,
+        `live: ${status.ackedEpoch} epochs, ${megabytes} MB, lag ${lagMs} ms, ${waiting} waiting`,
       );
     }
   }

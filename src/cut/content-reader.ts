@@ -6,7 +6,7 @@
  * Every extent is noted as read before it is read, so that a change during the reading is a
  * conflict.
  */
-import { ExtentList, type Tree } from "../tree/index.ts";
+import type { ExtentList, Tree } from "../tree/index.ts";
 import { type Files, Stat, statSlots } from "../world/index.ts";
 import { type OpWriter, writeBytesMax } from "../wire/index.ts";
 import type { DirtySet } from "./dirty-set.ts";

@@ -415,7 +415,7 @@ export class Cutter {
     const tree = this.#tree;
     tree.mtimeSec[node] = stat[Stat.mtimeSec]!;
     tree.mtimeNsec[node] = stat[Stat.mtimeNsec]!;
-    this.#writer.times(node, tree.mtimeSec[node]!, tree.mtimeNsec[node]!);
+    this.#writer.times(node, tree.mtimeSec[node], tree.mtimeNsec[node]);
   }
 
   /** Does a task, or a part of it. False when it waits for room. */

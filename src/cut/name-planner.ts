@@ -12,7 +12,7 @@
  * buried only at the end of the round, when no scan has found it or its children elsewhere.
  * Cost: one statx a name; nothing of what lies below a moved directory is touched.
  */
-import { Directories } from "../descriptors/index.ts";
+import type { Directories } from "../descriptors/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import { rootId, type Tree } from "../tree/index.ts";
 import { Errno, errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts";

@@ -6,7 +6,7 @@
  */
 import { assert, SyncError } from "../base/index.ts";
 import { errnoName, type Files, Open } from "../world/index.ts";
-import { type Commit, FrameReader, type FrameType, mixChecksum } from "../wire/index.ts";
+import { type Commit, FrameReader, mixChecksum } from "../wire/index.ts";
 import { heldBytesMax } from "./limits.ts";
 
 const chunkBytes = 65536;
@@ -149,7 +149,7 @@ function eachFrame(
     const length =
       chunk[at]! + chunk[at + 1]! * 256 + chunk[at + 2]! * 65536 + chunk[at + 3]! * 16777216;
     assert(length > 0 && at + 4 + length <= end, "a held frame is whole");
-    visit(chunk[at + 4]! as FrameType, chunk, at + 5, at + 4 + length);
+    visit(chunk[at + 4]!, chunk, at + 5, at + 4 + length);
     at += 4 + length;
   }
 }

@@ -106,7 +106,7 @@ export class Mirror {
     if (this.#isStopping) session.stop();
     const error = await session.done;
     this.#session = undefined;
-    if (session.bug !== undefined && !(session.bug instanceof SyncError)) throw session.bug;
+    if (session.bug instanceof Error && !(session.bug instanceof SyncError)) throw session.bug;
     return error;
   }
 

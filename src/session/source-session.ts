@@ -289,7 +289,9 @@ export class SourceSession {
     try {
       const more = this.#cutter.step();
       this.#flushOutbox();
-      if (more) context.wake();
+      // What it wrote may have been all that was in its way; if not, #stepSend or #onAck wakes it.
+      this.#isCutShort = !more && !this.#cutter.isIdle;
+      if (more || (this.#isCutShort && this.#hasRoom())) context.wake();
     } catch (error) {
       this.#finish(asSyncError(error));
       return;
@@ -303,6 +305,8 @@ export class SourceSession {
     if (!this.#cutter.isIdle || this.#changedSince()) this.#busyUs = now;
   }
 
+  /** The cut has work and lacks room in the frames or in the window. */
+  #isCutShort = false;
   #busyUs = 0;
   #lastChanges = 0;
   #wakeAtUs = 0;
@@ -344,11 +348,11 @@ export class SourceSession {
   #stepSend(context: Context): void {
     const { rx } = this.#frames;
     while (!this.#isBlocked && rx.available() > 0) {
-      const piece = rx.peek(0)!;
+      const piece = rx.peek(0);
       if (!this.#options.link.send(piece)) this.#isBlocked = true;
       rx.commit(1);
     }
-    if (this.#outbox.length > 0) this.#cut.wake();
+    if (this.#isCutShort && !this.#isBlocked) this.#cut.wake();
     this.#listen(context);
   }
 
@@ -451,7 +455,6 @@ export class SourceSession {
       throw new SyncError("PEER_MALFORMED", "an acknowledgement is too short");
     const view = new DataView(bytes.buffer, bytes.byteOffset + start, 16);
     const epoch = view.getFloat64(0, true);
-    const wasFull = this.#sentBytes - this.#consumedBytes >= windowBytesMax;
     this.#consumedBytes = Math.min(this.#sentBytes, view.getFloat64(8, true));
     while (this.#sent.length > 0 && this.#sent[0]!.epoch <= epoch) {
       const sent = this.#sent.shift()!;
@@ -464,7 +467,7 @@ export class SourceSession {
         this.#options.onLive();
       }
     }
-    if (wasFull) this.#cut.wakeNow();
+    if (this.#isCutShort) this.#cut.wakeNow();
   }
 
   #onPong(bytes: Uint8Array, start: number, end: number): void {

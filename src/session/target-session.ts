@@ -304,7 +304,7 @@ export class TargetSession {
     if (this.#isBroken) this.#discard();
     try {
       while (this.#epochs.rx.available() > 0 && this.#acks.tx.vacant() > 0) {
-        const epoch = this.#epochs.rx.peek(0)!;
+        const epoch = this.#epochs.rx.peek(0);
         this.#applyEpoch(epoch);
         this.#acks.tx.send({ epoch: this.status.epoch, consumed: this.#consumed });
         this.#epochs.rx.commit(1);
@@ -323,7 +323,7 @@ export class TargetSession {
 
   #discard(): void {
     while (this.#epochs.rx.available() > 0) {
-      this.#epochs.rx.peek(0)!.release();
+      this.#epochs.rx.peek(0).release();
       this.#epochs.rx.commit(1);
     }
     for (const epoch of this.#ready) epoch.release();

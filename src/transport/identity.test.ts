@@ -130,7 +130,8 @@ describe("identity", () => {
     const identity = await temporaryIdentity();
     const pem = identity.privateKey.export({ type: "pkcs8", format: "pem" }).toString();
     const body = pem.split("\n")[1] ?? "";
-    const shown = `${inspect(identity, { depth: 9, showHidden: true })} ${JSON.stringify(identity)}`;
+    const inspected = inspect(identity, { depth: 9, showHidden: true });
+    const shown = `${inspected} ${JSON.stringify(identity)}`;
     assert.ok(!shown.includes(body));
   });
 });

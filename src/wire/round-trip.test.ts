@@ -102,7 +102,7 @@ test("the largest frames pass, and none is emitted before its end", () => {
   assert.deepEqual(got, told);
 });
 
-test("a write that read less is as long as what was read, and one of nothing is no operation", () => {
+test("a write that read less is as long as what was read; one of nothing is no operation", () => {
   const pieces: Uint8Array[] = [];
   const writer = new OpWriter((piece) => pieces.push(piece));
   writer.beginWrite(3, 10, 100);
@@ -196,7 +196,7 @@ test("a manifest entry comes back as it was", () => {
   );
 });
 
-test("a manifest entry keeps nothing of the bytes it came in, a Buffer of a socket included", () => {
+test("a manifest entry keeps nothing of the bytes it came in, not even of a Buffer", () => {
   const text = (value: string): Uint8Array => new TextEncoder().encode(value);
   const wanted = {
     node: 2,
@@ -310,7 +310,7 @@ test("numbers that are not whole, too large, negative or no numbers are refused"
   assert.throws(() => decodeOperation(FrameType.times, times, 0, 16, recorder([])), isMalformed);
 });
 
-test("a frame of no bytes or of too many is refused at its length, and nothing is kept for it", () => {
+test("a frame of no bytes or of too many is refused at its length; nothing is kept for it", () => {
   const header = (length: number): Uint8Array => {
     const bytes = new Uint8Array(4);
     new DataView(bytes.buffer).setUint32(0, length, true);

@@ -129,7 +129,7 @@ describe("pairing", { timeout: 60_000 }, () => {
     await invitation.done;
   });
 
-  it("a man in the middle with his own certificate gets neither the proof nor a pairing", async () => {
+  it("a man in the middle with his own certificate gets neither proof nor pairing", async () => {
     const invitation = await inviting();
     const { listener, links } = await serverOf({
       identity: eve,
