@@ -25,14 +25,14 @@ import { removeTree } from "./remove-tree.ts";
 
 /** Descriptors of files being written that stay open between operations. */
 export const writableCountMax = 128;
-/** New files without a name yet. A correct source has one at a time. */
-export const stagedCountMax = 256;
+/** New files open without a name. A correct source fills one at a time. */
+export const stagedOpenCountMax = 256;
 
 const noName: Uint8Array = new Uint8Array(0);
 
 /** A node that CREATE announced and PLACE has not named yet. */
 interface Staged {
-  /** Regular files only, else -1. */
+  /** Of a regular file from its first content or metadata on, else -1. */
   fd: number;
   /** The staging name, on a filesystem without unnamed files. */
   named: boolean;
@@ -49,6 +49,7 @@ export class Applier implements Operations {
   readonly #directories: Directories;
   readonly #writable: DescriptorCache;
   readonly #staged: Map<number, Staged> = new Map();
+  #stagedOpenCount = 0;
   readonly #held: Set<number> = new Set();
   #operationCount = 0;
 
@@ -77,7 +78,7 @@ export class Applier implements Operations {
   close(): void {
     this.closeIdle();
     for (const [node, staged] of this.#staged) {
-      if (staged.fd >= 0) this.#files.close(staged.fd);
+      this.#closeStaged(staged);
       if (staged.named) this.#files.unlink(this.#rootFd, holdName(node), 0);
     }
     this.#staged.clear();
@@ -92,7 +93,6 @@ export class Applier implements Operations {
     if (this.#tree.isLive(node) || node > this.#tree.endId || node === 0) {
       malformed(`node ${node} cannot be created`);
     }
-    if (this.#staged.size >= stagedCountMax) malformed("too many files without a name");
     const staged: Staged = {
       fd: -1,
       named: false,
@@ -100,13 +100,18 @@ export class Applier implements Operations {
       rdev,
       symlinkTarget: symlinkTarget.slice(),
     };
-    if ((mode & Mode.typeMask) === Mode.regular) this.#stage(node, staged);
     this.#tree.addNode(mode, node);
     if (symlinkTarget.length > 0) this.#tree.symlinkTarget.set(node, staged.symlinkTarget);
     this.#staged.set(node, staged);
   }
 
-  #stage(node: number, staged: Staged): void {
+  /**
+   * Descriptor of a new regular file. Opened when it is needed, because a directory of a million new
+   * files is announced as a whole and then filled file by file.
+   */
+  #stagedFd(node: number, staged: Staged): number {
+    if (staged.fd >= 0) return staged.fd;
+    if (this.#stagedOpenCount >= stagedOpenCountMax) malformed("too many files without a name");
     const flags = Open.temporary | Open.readWrite;
     let fd = this.#files.openBeneath(this.#rootFd, noName, flags, 0o600);
     if (fd === -Errno.EOPNOTSUPP || fd === -Errno.EISDIR || fd === -Errno.ENOENT) {
@@ -115,6 +120,14 @@ export class Applier implements Operations {
       fd = this.#files.openBeneath(this.#rootFd, holdName(node), create, 0o600);
     }
     staged.fd = this.#check(fd, rootId, "create");
+    this.#stagedOpenCount++;
+    return staged.fd;
+  }
+
+  #closeStaged(staged: Staged): void {
+    if (staged.fd < 0) return;
+    this.#files.close(staged.fd);
+    this.#stagedOpenCount--;
   }
 
   write(node: number, position: number, bytes: Uint8Array, start: number, end: number): void {
@@ -171,6 +184,7 @@ export class Applier implements Operations {
 
   #placeStaged(node: number, staged: Staged, dirFd: number, name: Uint8Array): void {
     const files = this.#files;
+    if (isRegular(staged)) this.#stagedFd(node, staged);
     if (staged.named) {
       this.#check(files.rename(this.#rootFd, holdName(node), dirFd, name, 0), node, "rename");
     } else {
@@ -183,7 +197,7 @@ export class Applier implements Operations {
       }
       this.#check(result, node, "create");
     }
-    if (staged.fd >= 0) files.close(staged.fd);
+    this.#closeStaged(staged);
   }
 
   #make(node: number, staged: Staged, dirFd: number, name: Uint8Array): number {
@@ -253,6 +267,7 @@ export class Applier implements Operations {
       const hold = holdName(node);
       this.#check(this.#files.link(ownFd, ownName, this.#rootFd, hold), node, "link");
       result = this.#files.rename(this.#rootFd, hold, dirFd, name, 0);
+      if (result < 0) this.#files.unlink(this.#rootFd, hold, 0);
     }
     this.#check(result, node, "link");
     this.#replaceName(parent, name, node);
@@ -274,7 +289,7 @@ export class Applier implements Operations {
     const tree = this.#tree;
     const staged = this.#staged.get(node);
     if (staged !== undefined) {
-      if (staged.fd >= 0) this.#files.close(staged.fd);
+      this.#closeStaged(staged);
       if (staged.named) this.#files.unlink(this.#rootFd, holdName(node), 0);
       this.#staged.delete(node);
     } else if (this.#held.delete(node)) {
@@ -313,7 +328,7 @@ export class Applier implements Operations {
     this.#live(node);
     const permissions = mode & Mode.permissionMask;
     const staged = this.#staged.get(node);
-    const [fd, name] = staged ? this.#stagedAt(staged) : this.#at(node);
+    const [fd, name] = staged ? this.#stagedAt(node, staged) : this.#at(node);
     this.#tolerate(this.#files.chown(fd, name, uid, gid), node, "chown");
     if ((tree.mode[node]! & Mode.typeMask) !== Mode.symlink) {
       const result = staged
@@ -333,7 +348,8 @@ export class Applier implements Operations {
     const tree = this.#tree;
     this.#live(node);
     const staged = this.#staged.get(node);
-    const open = staged === undefined ? this.#writable.peek(node) : staged.fd;
+    const open =
+      staged === undefined ? this.#writable.peek(node) : this.#stagedAt(node, staged)[0];
     let result: number;
     if (open >= 0) {
       result = this.#files.setTimes(open, noName, mtimeSec, mtimeNsec);
@@ -350,7 +366,7 @@ export class Applier implements Operations {
     this.#operationCount++;
     this.#live(node);
     const staged = this.#staged.get(node);
-    const [fd, name] = staged ? this.#stagedAt(staged) : this.#at(node);
+    const [fd, name] = staged ? this.#stagedAt(node, staged) : this.#at(node);
     applyAttributes(this.#files, fd, name, attributes, (operation, result) =>
       this.#tolerate(result, node, operation),
     );
@@ -408,14 +424,14 @@ export class Applier implements Operations {
     return [this.#directoryFd(names.parent[id]!), names.bytes(id)];
   }
 
-  #stagedAt(staged: Staged): [number, Uint8Array] {
-    if (staged.fd < 0) malformed("only a regular file has metadata before it has a place");
-    return [staged.fd, noName];
+  #stagedAt(node: number, staged: Staged): [number, Uint8Array] {
+    if (!isRegular(staged)) malformed("only a regular file has metadata before it has a place");
+    return [this.#stagedFd(node, staged), noName];
   }
 
   #writableFd(node: number): number {
     const staged = this.#staged.get(node);
-    if (staged !== undefined && staged.fd >= 0) return staged.fd;
+    if (staged !== undefined && isRegular(staged)) return this.#stagedFd(node, staged);
     this.#live(node);
     const fd = this.#writable.get(node);
     return fd >= 0 ? fd : this.#check(fd, node, "open");
@@ -470,6 +486,10 @@ export class Applier implements Operations {
       errno: errnoName(result),
     });
   }
+}
+
+function isRegular(staged: Staged): boolean {
+  return (staged.mode & Mode.typeMask) === Mode.regular;
 }
 
 function malformed(message: string): never {
