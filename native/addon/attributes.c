@@ -11,6 +11,9 @@
 #include <string.h>
 #include <sys/xattr.h>
 
+/* Attributes of one file; one with more is a problem of its path (E2BIG). */
+#define ATTRIBUTES_MAX 1024
+
 /* Paths below a descriptor for the calls that have no *at form. */
 const char *proc_path(int dirfd, const char *name)
 {
@@ -44,7 +47,7 @@ static int by_name(const void *x, const void *y)
 
 /*
  * getAttributes(dirfd, name, buffer): bytes. Extended attributes sorted by name, each as u16 name
- * length, name, u32 value length, value. -ERANGE when the buffer is too small.
+ * length, name, u32 value length, value. -ERANGE when the buffer is too small, -E2BIG for too many.
  */
 FUNCTION(fn_get_attributes)
 {
@@ -52,15 +55,20 @@ FUNCTION(fn_get_attributes)
 	NAME(1);
 	struct bytes out = arg_bytes(&a, 2);
 	static char list[65536], value[65536];
-	char *names[1024];
+	char *names[ATTRIBUTES_MAX];
 	size_t count = 0, used = 0;
 	int dirfd = arg_int(&a, 0);
 	bool self = !*name;
 	ssize_t n = list_attributes(dirfd, name, list, sizeof list);
 	if (n < 0 && (errno == ENOTSUP || errno == EPERM)) return result(env, 0);
 	if (n < 0) return result(env, -1);
-	for (ssize_t at = 0; at < n && count < 1024; at += (ssize_t)strlen(list + at) + 1)
+	for (ssize_t at = 0; at < n; at += (ssize_t)strlen(list + at) + 1) {
+		if (count == ATTRIBUTES_MAX) {
+			errno = E2BIG;
+			return result(env, -1);
+		}
 		names[count++] = list + at;
+	}
 	qsort(names, count, sizeof *names, by_name);
 	for (size_t i = 0; i < count; i++) {
 		const char *path = proc_path(dirfd, name);

@@ -56,7 +56,14 @@ typedef uint64_t u64;
 #define INFO_NEW_DFID_NAME 12
 
 /* Record kinds beyond enum ls_op; the same numbers stand in src/capture/records.ts. */
-enum { KIND_NAME = 16, KIND_ATTRIBUTES = 17, KIND_CLOSED = 18, KIND_OVERFLOW = 19, KIND_LOST = 20, KIND_MODIFIED = 21 };
+enum {
+	KIND_NAME = 16,
+	KIND_ATTRIBUTES = 17,
+	KIND_CLOSED = 18,
+	KIND_OVERFLOW = 19,
+	KIND_LOST = 20,
+	KIND_MODIFIED = 21,
+};
 enum { NAME_CREATED = 1, NAME_DELETED = 2, NAME_MOVED = 4 };
 enum { MODE_BPF = 1, MODE_NAMES = 2, MODE_MODIFY = 4 };
 enum { SLOTS = 10 };
@@ -107,7 +114,8 @@ struct identity {
 static struct identity identity_of(struct capture_state *c, struct file_handle *h)
 {
 	struct identity id = { 0, 0, true };
-	if (handle_identity(c->fs_magic, h->handle_type, h->f_handle, h->handle_bytes, &id.ino, &id.gen))
+	if (handle_identity(c->fs_magic, h->handle_type, h->f_handle, h->handle_bytes, &id.ino,
+			    &id.gen))
 		return id;
 	/* A filesystem whose handles are opaque here: ask the kernel which inode it is. */
 	int fd = open_by_handle_at(c->root_fd, h, O_PATH | O_CLOEXEC);
@@ -160,7 +168,8 @@ static bool translate(struct capture_state *c, struct out *o, struct fanotify_ev
 		if (f->hdr.info_type == INFO_NEW_DFID_NAME) to = f;
 		at += f->hdr.len;
 	}
-	int change = (m->mask & FAN_CREATE ? NAME_CREATED : 0) | (m->mask & FAN_DELETE ? NAME_DELETED : 0);
+	int change = m->mask & FAN_CREATE ? NAME_CREATED : 0;
+	if (m->mask & FAN_DELETE) change |= NAME_DELETED;
 	if (name && change && !put_name(c, o, name, child, change)) return false;
 	if (from && !put_name(c, o, from, child, NAME_MOVED)) return false;
 	if (to && !put_name(c, o, to, child, NAME_MOVED)) return false;
@@ -268,18 +277,20 @@ static void drain_lost(struct capture_state *c, struct out *o)
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
-/* The device number of the superblock: stat's differs on btrfs and overlayfs, mountinfo's does not. */
+/* The superblock's device number: stat's differs on btrfs and overlayfs, mountinfo's does not. */
 static uint32_t superblock_device(int root_fd)
 {
 	struct statx s;
 	char line[8192];
 	uint32_t dev = 0;
-	if (statx(root_fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | 0x1000 /* STATX_MNT_ID */, &s)) return 0;
+	unsigned wanted = STATX_BASIC_STATS | 0x1000 /* STATX_MNT_ID */;
+	if (statx(root_fd, "", AT_EMPTY_PATH, wanted, &s)) return 0;
 	FILE *f = fopen("/proc/self/mountinfo", "re");
 	while (f && fgets(line, sizeof line, f)) {
 		unsigned long long id, parent;
 		unsigned major, minor;
-		if (sscanf(line, "%llu %llu %u:%u", &id, &parent, &major, &minor) == 4 && id == s.stx_mnt_id) {
+		int found = sscanf(line, "%llu %llu %u:%u", &id, &parent, &major, &minor);
+		if (found == 4 && id == s.stx_mnt_id) {
 			dev = major << 20 | minor;
 			break;
 		}
@@ -339,7 +350,8 @@ static const char *open_bpf(struct capture_state *c, uint32_t ring_bytes)
 	c->lost_fd = k->maps.lost.map_fd;
 	c->ring_bytes = ring_bytes;
 	c->consumer = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, c->ring_fd, 0);
-	c->producer = mmap(NULL, 4096 + 2 * (size_t)ring_bytes, PROT_READ, MAP_SHARED, c->ring_fd, 4096);
+	size_t mapped = 4096 + 2 * (size_t)ring_bytes;
+	c->producer = mmap(NULL, mapped, PROT_READ, MAP_SHARED, c->ring_fd, 4096);
 	if (c->consumer == MAP_FAILED || c->producer == MAP_FAILED) return "BPF_MAP";
 	struct epoll_event e = { .events = EPOLLIN };
 	return epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, c->ring_fd, &e) ? "EPOLL" : NULL;
@@ -363,7 +375,8 @@ static const char *open_names(struct capture_state *c, bool modify)
 static void release(struct capture_state *c)
 {
 	if (c->consumer && c->consumer != MAP_FAILED) munmap((void *)c->consumer, 4096);
-	if (c->producer && c->producer != MAP_FAILED) munmap(c->producer, 4096 + 2 * (size_t)c->ring_bytes);
+	if (c->producer && c->producer != MAP_FAILED)
+		munmap(c->producer, 4096 + 2 * (size_t)c->ring_bytes);
 	if (c->skeleton) capture__destroy(c->skeleton);
 	if (c->names_fd >= 0) close(c->names_fd);
 	if (c->epoll_fd >= 0) close(c->epoll_fd);
@@ -415,8 +428,9 @@ static napi_value fn_fd(napi_env env, napi_callback_info info)
 }
 
 /*
- * Bytes, then names until there are none: whatever happened before something that is told is told too.
- * A name found after the bytes may stem from a time after them, so the bytes are drained once more.
+ * Bytes, then names until there are none: whatever happened before something that is told is told
+ * too. A name found after the bytes may stem from a time after them, so the bytes are drained once
+ * more.
  *
  * captureDrain(handle, buffer): twice the bytes written, plus 1 when the buffer was too small and
  * more waits. A record is 10 doubles and a name padded to 8 bytes: src/capture/records.ts.
