@@ -14,6 +14,8 @@ export const framesBytesMax = 4194304;
 /** A peer that is silent for this long is taken for lost; a quiet one pings more often. */
 export const silenceMsMax = 15000;
 export const pingMs = 5000;
+/** A timer may ring this much before its time: milliseconds are rounded. */
+export const timerEarlyUs = 2000;
 /** Time to finish what is in hand when asked to stop. */
 export const drainMsMax = 10000;
 /** Time for hello, scan of the target and manifest to begin. */

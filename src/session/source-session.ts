@@ -16,7 +16,7 @@ import { type CutCounters, Cutter } from "../cut/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import { rootId, Tree } from "../tree/index.ts";
-import type { Files, World } from "../world/index.ts";
+import type { Files, Timer, World } from "../world/index.ts";
 import {
   decodeBye,
   decodeManifestEntry,
@@ -38,6 +38,7 @@ import {
   greetingMsMax,
   pingMs,
   silenceMsMax,
+  timerEarlyUs,
   windowBytesMax,
 } from "./limits.ts";
 
@@ -108,7 +109,7 @@ export class SourceSession {
   #sentBytes = 0;
   #consumedBytes = 0;
   #isBlocked = false;
-  #heardUs = 0;
+  #silentCount = 0;
   #startedUs = 0;
   #end: (error: SyncError | undefined) => void = () => {};
   #roundTripUs = 0;
@@ -194,7 +195,6 @@ export class SourceSession {
   start(): void {
     const { link, share, subpath, device, world } = this.#options;
     this.#startedUs = world.clock.monotonicUs();
-    this.#heardUs = this.#startedUs;
     this.graph.start();
     link.start({
       onData: (bytes) => this.#onData(bytes),
@@ -318,13 +318,16 @@ export class SourceSession {
     return changed;
   }
 
-  /** One timer at a time, moved forward only when it must ring earlier. */
+  /** One timer at a time, moved forward only when it must ring earlier; it may ring a bit early. */
   #cutAfter(context: Context, delayMs: number, nowUs: number): void {
     const at = nowUs + delayMs * 1000;
-    if (this.#wakeAtUs > nowUs && this.#wakeAtUs <= at) return;
+    if (this.#wakeAtUs > nowUs + timerEarlyUs && this.#wakeAtUs <= at) return;
     this.#wakeAtUs = at;
-    context.after(delayMs);
+    this.#cutTimer?.cancel();
+    this.#cutTimer = context.after(Math.ceil(delayMs));
   }
+
+  #cutTimer: Timer | undefined;
 
   #flushOutbox(): void {
     let taken = 0;
@@ -357,15 +360,20 @@ export class SourceSession {
   }
 
   #nextPingUs = 0;
+  #pingTimer: Timer | undefined;
 
-  /** Heartbeat: asks a quiet peer, and gives up on a silent one. */
+  /**
+   * Heartbeat: asks a quiet peer, and gives up on a silent one. Silence is counted in looks, not in
+   * time: what it said while this side was at work waits in the socket.
+   */
   #listen(context: Context): void {
     const { clock } = this.#options.world;
     const now = clock.monotonicUs();
-    if (now < this.#nextPingUs || this.#phase === "ended") return;
+    if (now < this.#nextPingUs - timerEarlyUs || this.#phase === "ended") return;
     this.#nextPingUs = now + pingMs * 1000;
-    context.after(pingMs);
-    if (now - this.#heardUs > silenceMsMax * 1000) {
+    this.#pingTimer?.cancel();
+    this.#pingTimer = context.after(pingMs);
+    if (this.#silentCount++ * pingMs > silenceMsMax) {
       this.#finish(new SyncError("LINK_LOST", "the target has been silent for too long"));
     } else if (this.#phase === "greeting") {
       if (now - this.#startedUs > greetingMsMax * 1000) {
@@ -380,7 +388,7 @@ export class SourceSession {
 
   #onData(bytes: Uint8Array): void {
     if (this.#phase === "ended") return;
-    this.#heardUs = this.#options.world.clock.monotonicUs();
+    this.#silentCount = 0;
     try {
       this.#reader.push(bytes);
     } catch (error) {

@@ -14,7 +14,7 @@ import { SyncError } from "../base/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import { Tree } from "../tree/index.ts";
-import type { Files, World } from "../world/index.ts";
+import type { Files, Timer, World } from "../world/index.ts";
 import {
   type Bye,
   CommitFlag,
@@ -38,6 +38,7 @@ import {
   heldBytesMax,
   pingMs,
   silenceMsMax,
+  timerEarlyUs,
 } from "./limits.ts";
 
 /** Batches of directory entries scanned in one step. */
@@ -96,7 +97,6 @@ export class TargetSession {
   #credited = 0;
   #isPaused = false;
   #isBlocked = false;
-  #heardUs = 0;
   #closed = false;
   #end: (error: SyncError | undefined) => void = () => {};
   readonly status: TargetStatus = {
@@ -124,7 +124,6 @@ export class TargetSession {
     this.#reader = new FrameReader((type, bytes, start, end) =>
       this.#onFrame(type, bytes, start, end),
     );
-    this.#heardUs = world.clock.monotonicUs();
 
     // The whole of the target: three actors, two channels.
     this.graph = new Graph({
@@ -209,7 +208,7 @@ export class TargetSession {
 
   #onData(bytes: Uint8Array): void {
     if (this.#closed) return;
-    this.#heardUs = this.#options.world.clock.monotonicUs();
+    this.#silentCount = 0;
     try {
       this.#reader.push(bytes);
       if (this.#isStreaming && !this.#held.isEmpty) this.#handOver();
@@ -362,7 +361,7 @@ export class TargetSession {
       this.#idleArmed = true;
       this.#idleAt = now + idleMs * 1000;
       context.after(idleMs);
-    } else if (now >= this.#idleAt) {
+    } else if (now >= this.#idleAt - timerEarlyUs) {
       this.#idleArmed = false;
       this.#applier.closeIdle();
     }
@@ -387,26 +386,24 @@ export class TargetSession {
     this.#writer.control(FrameType.ack, payload);
   }
 
-  #listening = false;
-
-  /** Heartbeat: a peer that has been silent too long is lost. */
+  /**
+   * Heartbeat: a peer that has been silent too long is lost. Silence is counted in looks, not in
+   * time: what it said while this side was at work waits in the socket.
+   */
   #listen(context: Context): void {
-    const { clock } = this.#options.world;
-    if (clock.monotonicUs() - this.#heardUs > silenceMsMax * 1000 && !this.#isPaused) {
-      this.#bye(new SyncError("LINK_LOST", "the source has been silent for too long"));
-      return;
-    }
-    if (this.#listening && !this.#timerFired()) return;
-    this.#listening = true;
-    this.#nextPingUs = clock.monotonicUs() + pingMs * 1000;
-    context.after(pingMs);
+    const now = this.#options.world.clock.monotonicUs();
+    if (now < this.#nextPingUs - timerEarlyUs) return;
+    this.#nextPingUs = now + pingMs * 1000;
+    this.#pingTimer?.cancel();
+    this.#pingTimer = context.after(pingMs);
+    if (this.#isPaused) this.#silentCount = 0;
+    if (this.#silentCount++ * pingMs <= silenceMsMax) return;
+    this.#bye(new SyncError("LINK_LOST", "the source has been silent for too long"));
   }
 
+  #silentCount = 0;
   #nextPingUs = 0;
-
-  #timerFired(): boolean {
-    return this.#options.world.clock.monotonicUs() >= this.#nextPingUs;
-  }
+  #pingTimer: Timer | undefined;
 
   #bye(error: SyncError): void {
     if (this.#closed) return;
