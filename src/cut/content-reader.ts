@@ -13,17 +13,18 @@ import type { DirtySet } from "./dirty-set.ts";
 
 /** Below this many bytes an extent is not searched for holes: a block is the smallest hole. */
 const holeBytesMin = 4096;
-const pairCountMax = 512;
 
 export interface Reading {
   readonly node: number;
   readonly extents: ExtentList;
   index: number;
   position: number;
+  /** Data, not a hole, is known up to here: asking anew after every pause would cost much. */
+  dataEnd: number;
 }
 
 export function startReading(node: number, extents: ExtentList): Reading {
-  return { node, extents, index: 0, position: -1 };
+  return { node, extents, index: 0, position: -1, dataEnd: -1 };
 }
 
 export class ContentReader {
@@ -32,7 +33,7 @@ export class ContentReader {
   readonly #writer: OpWriter;
   readonly #dirty: DirtySet;
   readonly #hasRoom: () => boolean;
-  readonly #pairs: Float64Array = new Float64Array(pairCountMax * 2);
+  readonly #pair: Float64Array = new Float64Array(2);
   /** Stat of the file last read. */
   readonly stat: Float64Array = new Float64Array(statSlots);
 
@@ -55,10 +56,7 @@ export class ContentReader {
     for (; reading.index < extents.count; reading.index++) {
       const from = extents.from(reading.index);
       const to = extents.to(reading.index);
-      if (reading.position < from) {
-        this.#dirty.noteRead(node, from, to);
-        reading.position = from;
-      }
+      if (reading.position < from) reading.position = from;
       const end = Math.min(to, size);
       const done = this.#range(reading, fd, end);
       if (done <= 0) return done;
@@ -67,6 +65,8 @@ export class ContentReader {
         this.#writer.truncate(node, end);
         this.#tree.size[node] = end;
       }
+      // The size was asked for in this very call, after everything that is known to have happened.
+      if (to === Infinity) this.#dirty.satisfy(node, end, Infinity);
     }
     return 1;
   }
@@ -74,18 +74,17 @@ export class ContentReader {
   #range(reading: Reading, fd: number, end: number): number {
     if (end - reading.position < holeBytesMin) return this.#data(reading, fd, end);
     while (reading.position < end) {
-      const pairs = this.#files.dataExtents(fd, reading.position, end, this.#pairs);
-      if (pairs < 0) return this.#data(reading, fd, end);
-      if (pairs === 0) {
-        this.#hole(reading, end);
-        return 1;
+      if (reading.position >= reading.dataEnd) {
+        const pairs = this.#files.dataExtents(fd, reading.position, end, this.#pair);
+        if (pairs === 0) {
+          this.#hole(reading, end);
+          return 1;
+        }
+        if (pairs > 0) this.#hole(reading, this.#pair[0]!);
+        reading.dataEnd = pairs < 0 ? end : this.#pair[1]!;
       }
-      for (let i = 0; i < pairs; i++) {
-        this.#hole(reading, this.#pairs[2 * i]!);
-        const done = this.#data(reading, fd, this.#pairs[2 * i + 1]!);
-        if (done <= 0) return done;
-      }
-      if (pairs < pairCountMax) this.#hole(reading, end);
+      const done = this.#data(reading, fd, Math.min(end, reading.dataEnd));
+      if (done <= 0) return done;
     }
     return 1;
   }
@@ -93,10 +92,17 @@ export class ContentReader {
   #hole(reading: Reading, end: number): void {
     const { node, position } = reading;
     if (end <= position) return;
+    this.#note(node, position, end);
     // Beyond the target's end there is nothing to clear: TRUNCATE makes the hole.
     const inside = Math.min(end, this.#tree.size[node]!);
     if (inside > position) this.#writer.zero(node, position, inside - position);
     reading.position = end;
+  }
+
+  /** From here on a change in this range is a conflict; what was told of it before is done with. */
+  #note(node: number, from: number, to: number): void {
+    this.#dirty.satisfy(node, from, to);
+    this.#dirty.noteRead(node, from, to);
   }
 
   #data(reading: Reading, fd: number, end: number): number {
@@ -104,12 +110,16 @@ export class ContentReader {
     while (reading.position < end) {
       if (!this.#hasRoom()) return 0;
       const length = Math.min(writeBytesMax, end - reading.position);
+      this.#note(node, reading.position, reading.position + length);
       const space = this.#writer.beginWrite(node, reading.position, length);
       const n = this.#files.pread(fd, space.bytes, space.offset, length, reading.position);
       if (n < 0) return n;
       this.#writer.endWrite(n);
-      // The file was cut meanwhile: that is an event of its own, and a conflict.
-      if (n === 0) return 1;
+      if (n === 0) {
+        // The file was cut meanwhile: that is an event of its own, and a conflict.
+        reading.position = end;
+        return 1;
+      }
       reading.position += n;
       if (reading.position > this.#tree.size[node]!) this.#tree.size[node] = reading.position;
     }

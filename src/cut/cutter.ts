@@ -28,8 +28,11 @@ import { genOf, inoOf, type Slot } from "./slot.ts";
 export const roundCountMax = 8;
 /** Descriptors of source files kept open between reads. */
 export const readableCountMax = 256;
-/** Rounds in which a file that cannot be opened is tried before it becomes a problem. */
-export const openAttemptsMax = 3;
+/**
+ * Rounds in which something that just moved is tried anew, each with a fresh drain, before everything
+ * is compared.
+ */
+export const openAttemptsMax = 32;
 /** Tasks done in one step before the event loop has its turn. */
 const taskCountPerStep = 64;
 
@@ -246,6 +249,7 @@ export class Cutter {
   #plan(): void {
     const { dirty } = this;
     this.#round++;
+    this.#planner.beginRound();
     this.counters.rounds++;
     this.epochOldestUs = Math.min(this.epochOldestUs, dirty.takeOldestUs());
     for (const path of dirty.takePaths()) {
@@ -302,8 +306,9 @@ export class Cutter {
       if (dirFd < 0) {
         // The directory's own path has changed: find out how, and look at the name after that.
         this.#observeAncestors(parent, slots);
-        if (attempts < openAttemptsMax) dirty.addName(parent, name, change, attempts + 1);
-        else if (!this.#isGone(dirFd)) this.#problem(parent, "open", dirFd);
+        if (!this.#isGone(dirFd)) this.#problem(parent, "open", dirFd);
+        else if (attempts < openAttemptsMax) dirty.addName(parent, name, change, attempts + 1);
+        else dirty.rescan = true;
         continue;
       }
       this.#looked.add(parent);
@@ -356,11 +361,19 @@ export class Cutter {
   #planMetadata(node: number, dirty: DirtyNode): void {
     const { firstName, names } = this.#tree;
     const id = firstName[node]!;
+    // Without a name now: if it gets one, it is looked at then.
     if (id === 0 && node !== rootId) return;
     const dirFd = node === rootId ? this.#options.rootFd : this.#directories.get(names.parent[id]!);
     const name = node === rootId ? noName : names.bytes(id);
-    if (dirFd < 0 || this.#files.statAt(dirFd, name, this.#stat) < 0) return;
-    if (this.#stat[Stat.ino] !== this.#tree.ino[node]) return;
+    if (
+      dirFd < 0 ||
+      this.#files.statAt(dirFd, name, this.#stat) < 0 ||
+      this.#stat[Stat.ino] !== this.#tree.ino[node] ||
+      this.#stat[Stat.gen] !== this.#tree.gen[node]
+    ) {
+      this.#retryMetadata(node, dirty);
+      return;
+    }
     // A writer that no probe saw leaves a changed time or size behind, and no extent.
     const unseen = dirty.closed && dirty.extents.isEmpty && this.#contentDiffers(node, this.#stat);
     if (!dirty.metadata && !unseen) return;
@@ -368,6 +381,19 @@ export class Cutter {
     this.#compareMetadata(node, this.#stat, dirFd, name);
     if (unseen) this.#readWhole(node);
     else this.#tellTimes(node, this.#stat);
+  }
+
+  /** The node is not where we know it: it has moved or gone, which is told or about to be. */
+  #retryMetadata(node: number, { metadata, closed, attempts }: DirtyNode): void {
+    if (attempts >= openAttemptsMax) {
+      this.dirty.rescan = true;
+      return;
+    }
+    const again = this.dirty.addMetadata(node);
+    again.metadata = metadata;
+    again.closed = closed;
+    again.attempts = attempts + 1;
+    this.#lookAtNames(node);
   }
 
   #contentDiffers(node: number, stat: Float64Array): boolean {
@@ -505,6 +531,8 @@ export class Cutter {
       } else if (attempts < openAttemptsMax) {
         this.#lookAtNames(node);
         this.dirty.addScan(node, deep, attempts + 1);
+      } else {
+        this.dirty.rescan = true;
       }
       return fd;
     }
@@ -547,7 +575,8 @@ export class Cutter {
     if (stat[Stat.attributeBytes] === 0 && present === undefined) return;
     const bytes = this.#files.getAttributes(dirFd, name, this.#attributes);
     if (bytes < 0) {
-      if (!this.#isGone(bytes)) this.#problem(node, "getxattr", bytes);
+      if (this.#isGone(bytes)) this.dirty.addMetadata(node);
+      else this.#problem(node, "getxattr", bytes);
       return;
     }
     const attributes = this.#attributes.subarray(0, bytes);
@@ -612,8 +641,12 @@ export class Cutter {
   /** The file could not be opened by the name we know: it may just have been renamed or removed. */
   #retryContent(task: Task & { kind: "content" }, result: number): void {
     const { node, reading, attempts } = task;
-    if (attempts >= openAttemptsMax || !this.#isGone(result)) {
+    if (!this.#isGone(result)) {
       this.#problem(node, "read", result);
+      return;
+    }
+    if (attempts >= openAttemptsMax) {
+      this.dirty.rescan = true;
       return;
     }
     for (let i = 0; i < reading.extents.count; i++) {

@@ -109,6 +109,11 @@ export class DirtySet implements ChangeSink {
     list.add(from, to);
   }
 
+  /** What was told of this extent so far is in what is read now. */
+  satisfy(node: number, from: number, to: number): void {
+    this.#nodes.get(node)?.extents.subtract(from, to);
+  }
+
   /** The present epoch has looked at names. */
   noteNamesRead(): void {
     this.#readNames = true;
@@ -171,8 +176,10 @@ export class DirtySet implements ChangeSink {
     return dirty;
   }
 
-  addMetadata(node: number): void {
-    this.#dirty(node).metadata = true;
+  addMetadata(node: number): DirtyNode {
+    const dirty = this.#dirty(node);
+    dirty.metadata = true;
+    return dirty;
   }
 
   addName(parent: number, name: Uint8Array, change: number, attempts = 0): void {

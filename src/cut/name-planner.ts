@@ -53,7 +53,9 @@ export class NamePlanner {
   readonly #seenAt: Map<string, Slot[]> = new Map();
   /** Nodes that lost their last name this round. */
   readonly #limbo: Set<number> = new Set();
-  /** Of these the ones that wait for another round, and how often they have. */
+  /** Of these the ones that wait for the next round. */
+  readonly #waiting: Set<number> = new Set();
+  /** How often they have. */
   readonly #postponed: Map<number, number> = new Map();
   mountCount = 0;
 
@@ -127,7 +129,7 @@ export class NamePlanner {
   /** Removes what lost its name and was not found anywhere. To be called when no scan is left. */
   bury(): void {
     for (const node of this.#limbo) {
-      if (this.#postponed.has(node)) continue;
+      if (this.#waiting.has(node)) continue;
       this.#touchParents(node);
       this.#writer.remove(node);
       this.#removeNode(node);
@@ -136,11 +138,17 @@ export class NamePlanner {
 
   /** Nodes to bury: not those that wait for another round. */
   get limboCount(): number {
-    return this.#limbo.size - this.#postponed.size;
+    return this.#limbo.size - this.#waiting.size;
+  }
+
+  /** A new round: what waited for it is found now, or goes when the round ends. */
+  beginRound(): void {
+    this.#waiting.clear();
   }
 
   #leaveLimbo(node: number): void {
     this.#limbo.delete(node);
+    this.#waiting.delete(node);
     this.#postponed.delete(node);
   }
 
@@ -255,8 +263,9 @@ export class NamePlanner {
     this.#limbo.add(node);
     const times = (this.#postponed.get(node) ?? 0) + 1;
     this.#postponed.set(node, times);
-    if (times <= postponedTimesMax) this.#dirty.addName(slot.parent, slot.name, 0);
-    else this.#postponed.delete(node);
+    if (times > postponedTimesMax) return;
+    this.#waiting.add(node);
+    this.#dirty.addName(slot.parent, slot.name, 0);
   }
 
   /**
@@ -300,6 +309,8 @@ export class NamePlanner {
     tree.addName(ownParent, ownName, occupant);
     this.touched.add(ownParent);
     this.touched.add(slot.parent);
+    this.#dirty.addMetadata(node);
+    this.#dirty.addMetadata(occupant);
     this.#leaveLimbo(node);
     this.#leaveLimbo(occupant);
     return true;

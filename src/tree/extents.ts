@@ -90,6 +90,21 @@ export class ExtentList {
     to.length = kept + 1;
   }
 
+  /** Takes [from, to) out of the list. A range that would be split where there is no room is kept. */
+  subtract(from: number, to: number): void {
+    const first = this.#firstEndingAtOrAfter(from + 1);
+    let end = first;
+    const kept: [number, number][] = [];
+    while (end < this.#from.length && this.#from[end]! < to) {
+      if (this.#from[end]! < from) kept.push([this.#from[end]!, from]);
+      if (this.#to[end]! > to) kept.push([to, this.#to[end]!]);
+      end++;
+    }
+    if (end === first || this.#from.length - (end - first) + kept.length > extentCountMax) return;
+    this.#from.splice(first, end - first, ...kept.map(([start]) => start));
+    this.#to.splice(first, end - first, ...kept.map(([, stop]) => stop));
+  }
+
   intersects(from: number, to: number): boolean {
     const index = this.#firstEndingAtOrAfter(from + 1);
     return index < this.#from.length && this.#from[index]! < to;

@@ -16,7 +16,8 @@ import {
 } from "./protocol.ts";
 
 const headerBytes = 5;
-const slabBytes = 262144;
+/** Two full writes, so that little of a slab is wasted in a bulk transfer. */
+const slabBytes = 2 * (writeBytesMax + 64) + 4096;
 
 export class OpWriter {
   #slab: Uint8Array = new Uint8Array(slabBytes);
