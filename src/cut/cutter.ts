@@ -251,6 +251,7 @@ export class Cutter {
     this.#round++;
     this.#planner.beginRound();
     this.counters.rounds++;
+    this.#planner.beginRound();
     this.epochOldestUs = Math.min(this.epochOldestUs, dirty.takeOldestUs());
     for (const path of dirty.takePaths()) {
       const node = resolvePath(this.#files, this.#tree, this.#options.rootPath, path);
@@ -320,14 +321,22 @@ export class Cutter {
     return slots;
   }
 
-  /** What a backend told by name that is not about the name: content and metadata of its node. */
+  /**
+   * What a backend told by name that is not about the name: content and metadata of the node there.
+   * Which one that was is not certain when the name has meanwhile changed as well.
+   */
   #noteChange(slot: Slot, change: number): void {
-    if (slot.stat === undefined || (change & (NameChange.content | NameChange.metadata)) === 0)
-      return;
-    const node = this.#tree.byInode(inoOf(slot), genOf(slot));
-    if (node === 0) return;
-    if (change & NameChange.content) this.dirty.addExtent(node, 0, Infinity);
-    if (change & NameChange.metadata) this.dirty.addMetadata(node);
+    if ((change & (NameChange.content | NameChange.metadata)) === 0) return;
+    const known = this.#tree.child(slot.parent, slot.name);
+    const seen = slot.stat === undefined ? 0 : this.#tree.byInode(inoOf(slot), genOf(slot));
+    for (const node of seen === known ? [seen] : [seen, known]) {
+      if (node === 0) continue;
+      if (change & NameChange.content) this.dirty.addExtent(node, 0, Infinity);
+      if (change & NameChange.metadata) this.dirty.addMetadata(node);
+    }
+    const hasMoved = (change & (NameChange.moved | NameChange.deleted)) !== 0;
+    const isUnsure = hasMoved || seen !== known || slot.stat === undefined;
+    if (isUnsure && change & NameChange.content) this.#planner.suspectContent();
   }
 
   /** Looks at the names of a directory that cannot be opened, up to the first one that can. */
@@ -384,14 +393,13 @@ export class Cutter {
   }
 
   /** The node is not where we know it: it has moved or gone, which is told or about to be. */
-  #retryMetadata(node: number, { metadata, closed, attempts }: DirtyNode): void {
+  #retryMetadata(node: number, { closed, attempts }: DirtyNode): void {
     if (attempts >= openAttemptsMax) {
       this.dirty.rescan = true;
       return;
     }
     const again = this.dirty.addMetadata(node);
-    again.metadata = metadata;
-    again.closed = closed;
+    again.closed ||= closed;
     again.attempts = attempts + 1;
     this.#lookAtNames(node);
   }

@@ -83,12 +83,15 @@ export class NamePlanner {
     this.#mount = this.#stat[Stat.mount]!;
   }
 
-  /** What has this name now; undefined when it must be left as it is (unreadable, other mount). */
+  /**
+   * What has this name now; undefined when it must be left as it is: other mount, unreadable, or a
+   * directory that is not where it was.
+   */
   observe(parent: number, name: Uint8Array): Slot | undefined {
     if (!this.#tree.isLive(parent)) return undefined;
     const dirFd = this.#directories.get(parent);
-    // The directory itself has moved or gone: for its names that is as good as absent.
-    if (dirFd < 0) return { parent, name, stat: undefined };
+    // The directory itself has moved or gone. That is told of the directory; its names stay.
+    if (dirFd < 0) return undefined;
     const result = this.#files.statAt(dirFd, name, this.#stat);
     if (result === 0) {
       if (!this.isSameMount(this.#stat)) return undefined;
@@ -144,6 +147,25 @@ export class NamePlanner {
   /** A new round: what waited for it is found now, or goes when the round ends. */
   beginRound(): void {
     this.#waiting.clear();
+    if (this.#suspectRounds > 0) this.#suspectRounds--;
+  }
+
+  /**
+   * A change of content was told of a name that has changed too, so perhaps of a file that has moved
+   * away from it: whatever moves in this round or, being told later, in the next one is read.
+   */
+  suspectContent(): void {
+    this.#suspectRounds = 2;
+  }
+
+  #suspectRounds = 0;
+
+  /** A node that has moved: what was told of its old name, or what nobody told, is looked at. */
+  #moved(node: number): void {
+    this.#leaveLimbo(node);
+    this.#dirty.addMetadata(node);
+    const isFile = (this.#tree.mode[node]! & Mode.typeMask) === Mode.regular;
+    if (this.#suspectRounds > 0 && isFile) this.#dirty.addExtent(node, 0, Infinity);
   }
 
   #leaveLimbo(node: number): void {
@@ -309,10 +331,8 @@ export class NamePlanner {
     tree.addName(ownParent, ownName, occupant);
     this.touched.add(ownParent);
     this.touched.add(slot.parent);
-    this.#dirty.addMetadata(node);
-    this.#dirty.addMetadata(occupant);
-    this.#leaveLimbo(node);
-    this.#leaveLimbo(occupant);
+    this.#moved(node);
+    this.#moved(occupant);
     return true;
   }
 
@@ -332,8 +352,7 @@ export class NamePlanner {
   #bring(node: number, slot: Slot, slots: ReadonlyMap<string, Slot>): void {
     const tree = this.#tree;
     const { parent, name } = slot;
-    this.#leaveLimbo(node);
-    this.#dirty.addMetadata(node);
+    this.#moved(node);
     let gone = 0;
     for (let id = tree.firstName[node]!; id !== 0; id = tree.names.nextOfNode[id]!) {
       const seen = slots.get(slotKey(tree.names.parent[id]!, tree.names.bytes(id)));
@@ -472,11 +491,18 @@ export class NamePlanner {
     }
   }
 
+  /** The link's text, empty when the name no longer means the node that was observed. */
   #readLink(slot: Slot): Uint8Array {
     const dirFd = this.#directories.get(slot.parent);
     if (dirFd < 0) return new Uint8Array(0);
     const bytes = this.#files.readlink(dirFd, slot.name, this.#linkTarget);
-    return this.#linkTarget.slice(0, Math.max(bytes, 0));
+    // Another link may have taken the name since; its text must not become this node's.
+    const again = this.#files.statAt(dirFd, slot.name, this.#stat);
+    const isSame =
+      again === 0 &&
+      this.#stat[Stat.ino] === inoOf(slot) &&
+      this.#stat[Stat.gen] === genOf(slot);
+    return this.#linkTarget.slice(0, isSame ? Math.max(bytes, 0) : 0);
   }
 
   #problem(node: number, operation: string, result: number): void {
