@@ -251,7 +251,6 @@ export class Cutter {
     this.#round++;
     this.#planner.beginRound();
     this.counters.rounds++;
-    this.#planner.beginRound();
     this.epochOldestUs = Math.min(this.epochOldestUs, dirty.takeOldestUs());
     for (const path of dirty.takePaths()) {
       const node = resolvePath(this.#files, this.#tree, this.#options.rootPath, path);
