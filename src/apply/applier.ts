@@ -29,6 +29,7 @@ export const writableCountMax = 128;
 export const stagedOpenCountMax = 256;
 
 const noName: Uint8Array = new Uint8Array(0);
+const E2BIG = 7;
 
 /** A node that CREATE announced and PLACE has not named yet. */
 interface Staged {
@@ -367,9 +368,12 @@ export class Applier implements Operations {
     this.#live(node);
     const staged = this.#staged.get(node);
     const [fd, name] = staged ? this.#stagedAt(node, staged) : this.#at(node);
-    applyAttributes(this.#files, fd, name, attributes, (operation, result) =>
-      this.#tolerate(result, node, operation),
-    );
+    applyAttributes(this.#files, fd, name, attributes, (operation, result) => {
+      // Some filesystems have room for few attributes only (ext4: a block), and say ENOSPC then.
+      const tooMany = result === -Errno.ENOSPC || result === -E2BIG;
+      if (tooMany) this.#problem(node, operation, result);
+      else this.#tolerate(result, node, operation);
+    });
     if (attributes.length > 0) this.#tree.attributes.set(node, attributes.slice());
     else this.#tree.attributes.delete(node);
   }
