@@ -208,6 +208,7 @@ export class NamePlanner {
   /** Adds the other known names of every node met, and names that are gone. */
   #closure(observed: readonly Slot[]): Map<string, Slot> {
     const slots = new Map<string, Slot>();
+    const walked = new Set<number>();
     const pending = [...observed];
     for (let slot = pending.pop(); slot !== undefined; slot = pending.pop()) {
       const key = slotKey(slot.parent, slot.name);
@@ -215,7 +216,9 @@ export class NamePlanner {
       slots.set(key, slot);
       if (slot.stat === undefined) continue;
       const node = this.#tree.byInode(inoOf(slot), genOf(slot));
-      if (node === 0 || this.#tree.child(slot.parent, slot.name) === node) continue;
+      if (node === 0 || walked.has(node)) continue;
+      if (this.#tree.child(slot.parent, slot.name) === node) continue;
+      walked.add(node);
       const { names } = this.#tree;
       for (let id = this.#tree.firstName[node]!; id !== 0; id = names.nextOfNode[id]!) {
         const parent = names.parent[id]!;
@@ -232,6 +235,7 @@ export class NamePlanner {
   #placements(slots: ReadonlyMap<string, Slot>): Slot[] {
     const waiting: Slot[] = [];
     this.#seenAt.clear();
+    this.#lostNames.clear();
     for (const slot of slots.values()) {
       if (slot.stat === undefined) continue;
       const key = `${inoOf(slot)}.${genOf(slot)}`;
@@ -353,16 +357,7 @@ export class NamePlanner {
     const tree = this.#tree;
     const { parent, name } = slot;
     this.#moved(node);
-    let gone = 0;
-    for (let id = tree.firstName[node]!; id !== 0; id = tree.names.nextOfNode[id]!) {
-      const seen = slots.get(slotKey(tree.names.parent[id]!, tree.names.bytes(id)));
-      const still =
-        seen === undefined ||
-        (seen.stat !== undefined &&
-          inoOf(seen) === tree.ino[node] &&
-          genOf(seen) === tree.gen[node]);
-      if (!still || tree.isDirectory(node)) gone = id;
-    }
+    const gone = this.#goneName(node, slots);
     if (gone !== 0) {
       const fromParent = tree.names.parent[gone]!;
       const fromName = tree.names.bytes(gone).slice();
@@ -380,6 +375,32 @@ export class NamePlanner {
     } else {
       this.place(node, parent, name);
     }
+  }
+
+  /** Names that nodes have lost, of the present plan. */
+  readonly #lostNames: Map<number, Slot[]> = new Map();
+
+  /** A name that the node no longer has, or 0. Found once a plan: a file may have thousands. */
+  #goneName(node: number, slots: ReadonlyMap<string, Slot>): number {
+    const { names, firstName, ino, gen } = this.#tree;
+    if (this.#tree.isDirectory(node)) return firstName[node]!;
+    let lost = this.#lostNames.get(node);
+    if (lost === undefined) {
+      lost = [];
+      for (let id = firstName[node]!; id !== 0; id = names.nextOfNode[id]!) {
+        const seen = slots.get(slotKey(names.parent[id]!, names.bytes(id)));
+        if (seen === undefined) continue;
+        const still =
+          seen.stat !== undefined && inoOf(seen) === ino[node] && genOf(seen) === gen[node];
+        if (!still) lost.push(seen);
+      }
+      this.#lostNames.set(node, lost);
+    }
+    for (let last = lost.pop(); last !== undefined; last = lost.pop()) {
+      const id = names.find(last.parent, last.name);
+      if (id !== 0 && names.node[id] === node) return id;
+    }
+    return 0;
   }
 
   /** New files that were announced and wait for their content. */
@@ -480,6 +501,7 @@ export class NamePlanner {
       this.touched.delete(gone);
       this.#leaveLimbo(gone);
       this.#pendingFiles.delete(gone);
+      this.#lostNames.delete(gone);
       this.#forget(gone);
     });
   }
