@@ -11,67 +11,27 @@
  * writer has no room and goes on from there: `step` may be called at any time.
  * The tree is the source as the target will have it once everything written is applied.
  */
-import { NameChange } from "../capture/index.ts";
-import { DescriptorCache, Directories, DirectoryEntries, ESTALE } from "../descriptors/index.ts";
-import type { ProblemLog } from "../model/index.ts";
+import { Directories, DirectoryEntries, ESTALE } from "../descriptors/index.ts";
 import { ExtentList, rootId, type Tree } from "../tree/index.ts";
-import { type Clock, errnoName, type Files, Mode, Open, Stat, statSlots } from "../world/index.ts";
-import { attributesBytesMax, CommitFlag, type OpWriter } from "../wire/index.ts";
-import { ContentReader, type Reading, startReading } from "./content-reader.ts";
+import { errnoName, type Files, Mode, Open, Stat, statSlots } from "../world/index.ts";
+import { CommitFlag, type OpWriter } from "../wire/index.ts";
+import { ContentReader, startReading } from "./content-reader.ts";
+import type { CutCounters, CutterOptions } from "./cutter-options.ts";
 import { type DirtyNode, DirtySet } from "./dirty-set.ts";
+import { openAttemptsMax, roundCountMax } from "./limits.ts";
 import { MappedStores } from "./mapped-stores.ts";
+import { MetadataComparer } from "./metadata-comparer.ts";
+import { NameObserver } from "./name-observer.ts";
 import { NamePlanner } from "./name-planner.ts";
 import { resolvePath } from "./path-resolver.ts";
-import { genOf, inoOf, type Slot } from "./slot.ts";
+import type { Slot } from "./slot.ts";
+import { isGone, SourceFiles } from "./source-files.ts";
+import type { Task } from "./task.ts";
 
-/** Rounds of reading after which an epoch is committed as fuzzy. */
-export const roundCountMax = 8;
-/** Descriptors of source files kept open between reads. */
-export const readableCountMax = 256;
-/**
- * Rounds in which something that just moved is tried anew, each with a fresh drain, before everything
- * is compared.
- */
-export const openAttemptsMax = 32;
 /** Tasks done in one step before the event loop has its turn. */
 const taskCountPerStep = 64;
 
 const noName: Uint8Array = new Uint8Array(0);
-
-/** Work on a node. `birth` finds out a node that is gone and whose id another one has. */
-type Task = { node: number; birth: number } & (
-  | { kind: "newFile"; parent: number; name: Uint8Array; reading: Reading | undefined; fd: number }
-  | { kind: "link"; parent: number; name: Uint8Array }
-  | { kind: "scan"; deep: boolean; attempts: number }
-  | { kind: "compare"; stat: Float64Array }
-  | { kind: "content"; reading: Reading; attempts: number }
-);
-
-export interface CutterOptions {
-  files: Files;
-  clock: Clock;
-  rootFd: number;
-  /** Absolute and real. */
-  rootPath: Uint8Array;
-  tree: Tree;
-  writer: OpWriter;
-  problems: ProblemLog;
-  /** Tells the dirty set everything that has happened so far. */
-  drain: (dirty: DirtySet) => void;
-  /** To be called before a directory is scanned (inotify needs a watch first). */
-  watchDirectory: (fd: number, ino: number, gen: number) => number;
-  unwatchDirectory: (ino: number, gen: number) => void;
-  hasRoom: () => boolean;
-}
-
-export interface CutCounters {
-  epochs: number;
-  fuzzyEpochs: number;
-  rounds: number;
-  operations: number;
-  rescans: number;
-  filesScanned: number;
-}
 
 export class Cutter {
   readonly dirty: DirtySet;
@@ -89,19 +49,16 @@ export class Cutter {
   readonly #tree: Tree;
   readonly #writer: OpWriter;
   readonly #directories: Directories;
-  readonly #readable: DescriptorCache;
+  readonly #sources: SourceFiles;
+  readonly #metadata: MetadataComparer;
   readonly #entries: DirectoryEntries;
   readonly #planner: NamePlanner;
+  readonly #observer: NameObserver;
   readonly #reader: ContentReader;
-  readonly #attributes: Uint8Array = new Uint8Array(attributesBytesMax);
   readonly #stat: Float64Array = new Float64Array(statSlots);
   /** Done from the end: the last is the next. */
   readonly #tasks: Task[] = [];
   readonly #planned: Task[] = [];
-  /**
-   * Directories of which names were looked at: their times may have changed, whatever was found.
-   */
-  readonly #looked: Set<number> = new Set();
   #epoch = 0;
   #round = 0;
   #isLive = false;
@@ -120,9 +77,10 @@ export class Cutter {
       this.stores.add(node, from, to, options.clock.monotonicUs()),
     );
     this.#directories = new Directories(options.files, options.rootFd, options.tree);
-    this.#readable = new DescriptorCache(options.files, readableCountMax, (node) =>
-      this.#openNode(node),
-    );
+    this.#sources = new SourceFiles(options.files, options.tree, this.#directories);
+    const problem = (node: number, operation: string, result: number): void =>
+      this.#problem(node, operation, result);
+    this.#metadata = new MetadataComparer({ ...options, dirty: this.dirty, problem });
     this.#entries = new DirectoryEntries(options.files);
     this.#planner = new NamePlanner({
       ...options,
@@ -144,6 +102,13 @@ export class Cutter {
         scan: (node, deep) => this.#planScan(node, deep, 0),
         compare: (node, stat) => this.#planCompare(node, stat),
       },
+    });
+    this.#observer = new NameObserver({
+      tree: options.tree,
+      dirty: this.dirty,
+      directories: this.#directories,
+      planner: this.#planner,
+      problem,
     });
     this.#reader = new ContentReader(
       options.files,
@@ -188,7 +153,7 @@ export class Cutter {
   /** Closes descriptors that have rested. */
   closeIdle(): void {
     if (this.#tasks.length > 0) return;
-    this.#readable.clear();
+    this.#sources.clear();
     this.#directories.clear();
   }
 
@@ -197,13 +162,13 @@ export class Cutter {
       if (task.kind === "newFile" && task.fd >= 0) this.#files.close(task.fd);
     }
     this.#tasks.length = 0;
-    this.#readable.clear();
+    this.#sources.clear();
     this.#directories.clear();
   }
 
   /** Plans the next round, or commits. False when there is nothing to do. */
   #next(): boolean {
-    if (this.#planner.limboCount + this.#planner.touched.size + this.#looked.size > 0) {
+    if (this.#planner.limboCount + this.#planner.touched.size + this.#observer.looked.size > 0) {
       this.#endRound();
       return true;
     }
@@ -262,7 +227,7 @@ export class Cutter {
         dirty.rescan = true;
       }
     }
-    const slots = this.#observeDirtyNames();
+    const slots = this.#observer.observe();
     if (slots.length > 0) this.#planner.plan(slots, false);
     if (dirty.rescan) {
       dirty.rescan = false;
@@ -297,63 +262,6 @@ export class Cutter {
     return { node, birth: this.#tree.birth[node]! };
   }
 
-  #observeDirtyNames(): Slot[] {
-    const { dirty } = this;
-    const slots: Slot[] = [];
-    for (const { parent, name, change, attempts } of dirty.takeNames()) {
-      if (!this.#tree.isLive(parent)) continue;
-      const dirFd = this.#directories.get(parent);
-      if (dirFd < 0) {
-        // The directory's own path has changed: find out how, and look at the name after that.
-        this.#observeAncestors(parent, slots);
-        if (!this.#isGone(dirFd)) this.#problem(parent, "open", dirFd);
-        else if (attempts < openAttemptsMax) dirty.addName(parent, name, change, attempts + 1);
-        else dirty.rescan = true;
-        continue;
-      }
-      this.#looked.add(parent);
-      const slot = this.#planner.observe(parent, name);
-      if (slot === undefined) continue;
-      slots.push(slot);
-      this.#noteChange(slot, change);
-    }
-    return slots;
-  }
-
-  /**
-   * What a backend told by name that is not about the name: content and metadata of the node there.
-   * Which one that was is not certain when the name has meanwhile changed as well.
-   */
-  #noteChange(slot: Slot, change: number): void {
-    if ((change & (NameChange.content | NameChange.metadata)) === 0) return;
-    const known = this.#tree.child(slot.parent, slot.name);
-    const seen = slot.stat === undefined ? 0 : this.#tree.byInode(inoOf(slot), genOf(slot));
-    for (const node of seen === known ? [seen] : [seen, known]) {
-      if (node === 0) continue;
-      if (change & NameChange.content) this.dirty.addExtent(node, 0, Infinity);
-      if (change & NameChange.metadata) this.dirty.addMetadata(node);
-    }
-    const hasMoved = (change & (NameChange.moved | NameChange.deleted)) !== 0;
-    const isUnsure = hasMoved || seen !== known || slot.stat === undefined;
-    if (isUnsure && change & NameChange.content) this.#planner.suspectContent();
-  }
-
-  /** Looks at the names of a directory that cannot be opened, up to the first one that can. */
-  #observeAncestors(node: number, slots: Slot[]): void {
-    const { names, firstName } = this.#tree;
-    for (let at = node; at !== rootId;) {
-      const id: number = firstName[at]!;
-      if (id === 0) return;
-      const parent: number = names.parent[id]!;
-      if (this.#directories.get(parent) >= 0) {
-        const slot = this.#planner.observe(parent, names.bytes(id).slice());
-        if (slot !== undefined) slots.push(slot);
-        return;
-      }
-      at = parent;
-    }
-  }
-
   #planNodes(): void {
     for (const [node, dirty] of this.dirty.takeNodes()) {
       if (!this.#tree.isLive(node)) continue;
@@ -383,12 +291,13 @@ export class Cutter {
       return;
     }
     // A writer that no probe saw leaves a changed time or size behind, and no extent.
-    const unseen = dirty.closed && dirty.extents.isEmpty && this.#contentDiffers(node, this.#stat);
+    const unseen =
+      dirty.closed && dirty.extents.isEmpty && this.#metadata.contentDiffers(node, this.#stat);
     if (!dirty.metadata && !unseen) return;
     this.dirty.noteRead(node, 0, 0);
-    this.#compareMetadata(node, this.#stat, dirFd, name);
+    this.#metadata.compare(node, this.#stat, dirFd, name);
     if (unseen) this.#readWhole(node);
-    else this.#tellTimes(node, this.#stat);
+    else this.#metadata.tellTimes(node, this.#stat);
   }
 
   /** The node is not where we know it: it has moved or gone, which is told or about to be. */
@@ -401,19 +310,6 @@ export class Cutter {
     again.closed ||= closed;
     again.attempts = attempts + 1;
     this.#lookAtNames(node);
-  }
-
-  #contentDiffers(node: number, stat: Float64Array): boolean {
-    const tree = this.#tree;
-    return (
-      (stat[Stat.mode]! & Mode.typeMask) === Mode.regular &&
-      (stat[Stat.size] !== tree.size[node] || this.#timesDiffer(node, stat))
-    );
-  }
-
-  #timesDiffer(node: number, stat: Float64Array): boolean {
-    const { mtimeSec, mtimeNsec } = this.#tree;
-    return stat[Stat.mtimeSec] !== mtimeSec[node] || stat[Stat.mtimeNsec] !== mtimeNsec[node];
   }
 
   #readWhole(node: number): void {
@@ -432,23 +328,15 @@ export class Cutter {
   #endRound(): void {
     this.#planner.bury();
     const { touched } = this.#planner;
-    for (const node of touched) this.#looked.add(node);
-    for (const node of this.#looked) {
+    for (const node of touched) this.#observer.looked.add(node);
+    for (const node of this.#observer.looked) {
       if (!this.#tree.isLive(node)) continue;
       const fd = this.#directories.get(node);
       if (fd < 0 || this.#files.fstat(fd, this.#stat) < 0) continue;
-      this.#tellTimes(node, this.#stat, touched.has(node));
+      this.#metadata.tellTimes(node, this.#stat, touched.has(node));
     }
     touched.clear();
-    this.#looked.clear();
-  }
-
-  #tellTimes(node: number, stat: Float64Array, always = false): void {
-    if (!always && !this.#timesDiffer(node, stat)) return;
-    const tree = this.#tree;
-    tree.mtimeSec[node] = stat[Stat.mtimeSec]!;
-    tree.mtimeNsec[node] = stat[Stat.mtimeNsec]!;
-    this.#writer.times(node, tree.mtimeSec[node], tree.mtimeNsec[node]);
+    this.#observer.looked.clear();
   }
 
   /** Does a task, or a part of it. False when it waits for room. */
@@ -513,7 +401,7 @@ export class Cutter {
     if (fd !== this.#options.rootFd) this.#files.close(fd);
     if (used < 0) {
       // An incomplete list must not be taken for deletions.
-      if (this.#isGone(used)) this.#lookAtNames(node);
+      if (isGone(used)) this.#lookAtNames(node);
       else this.#problem(node, "scan", used);
       return;
     }
@@ -533,7 +421,7 @@ export class Cutter {
     const at = this.#directories.get(node);
     const fd = at < 0 ? at : this.#files.openBeneath(at, noName, Open.read | Open.directory, 0);
     if (fd < 0) {
-      if (!this.#isGone(fd)) {
+      if (!isGone(fd)) {
         this.#problem(node, "open", fd);
       } else if (attempts < openAttemptsMax) {
         this.#lookAtNames(node);
@@ -561,42 +449,16 @@ export class Cutter {
           ? -1
           : this.#directories.get(tree.names.parent[id]!);
     const name = node === rootId || id === 0 ? noName : tree.names.bytes(id);
-    const differs = this.#contentDiffers(node, stat);
-    if (dirFd >= 0) this.#compareMetadata(node, stat, dirFd, name);
+    const differs = this.#metadata.contentDiffers(node, stat);
+    if (dirFd >= 0) this.#metadata.compare(node, stat, dirFd, name);
     if (differs) this.#readWhole(node);
-    else this.#tellTimes(node, stat);
-  }
-
-  #compareMetadata(node: number, stat: Float64Array, dirFd: number, name: Uint8Array): void {
-    const tree = this.#tree;
-    const uid = stat[Stat.uid]!;
-    const gid = stat[Stat.gid]!;
-    const mode = stat[Stat.mode]!;
-    if (tree.uid[node] !== uid || tree.gid[node] !== gid || tree.mode[node] !== mode) {
-      tree.uid[node] = uid;
-      tree.gid[node] = gid;
-      tree.mode[node] = mode;
-      this.#writer.meta(node, mode, uid, gid);
-    }
-    const present = tree.attributes.get(node);
-    if (stat[Stat.attributeBytes] === 0 && present === undefined) return;
-    const bytes = this.#files.getAttributes(dirFd, name, this.#attributes);
-    if (bytes < 0) {
-      if (this.#isGone(bytes)) this.dirty.addMetadata(node);
-      else this.#problem(node, "getxattr", bytes);
-      return;
-    }
-    const attributes = this.#attributes.subarray(0, bytes);
-    if (Buffer.compare(present ?? noName, attributes) === 0) return;
-    if (bytes > 0) tree.attributes.set(node, attributes.slice());
-    else tree.attributes.delete(node);
-    this.#writer.attributes(node, attributes);
+    else this.#metadata.tellTimes(node, stat);
   }
 
   #newFile(task: Task & { kind: "newFile" }): boolean {
     const { node, parent, name } = task;
     if (task.reading === undefined) {
-      task.fd = this.#openBelow(parent, name, node);
+      task.fd = this.#sources.open(parent, name, node);
       if (task.fd < 0) return this.#giveUp(task, task.fd);
       const extents = new ExtentList();
       extents.add(0, Infinity);
@@ -606,12 +468,12 @@ export class Cutter {
     if (done === 0) return false;
     if (done < 0) return this.#giveUp(task, done);
     if (this.#files.statAt(task.fd, noName, this.#stat) === 0) {
-      this.#compareMetadata(node, this.#stat, task.fd, noName);
+      this.#metadata.compare(node, this.#stat, task.fd, noName);
     }
-    this.#tellTimes(node, this.#stat);
+    this.#metadata.tellTimes(node, this.#stat);
     this.#tasks.pop();
     this.#planner.place(node, parent, name);
-    this.#readable.put(node, task.fd);
+    this.#sources.put(node, task.fd);
     return true;
   }
 
@@ -619,19 +481,19 @@ export class Cutter {
     const { node, parent, name } = task;
     this.#tasks.pop();
     if (task.fd >= 0) this.#files.close(task.fd);
-    const isGone = this.#isGone(result);
-    if (!isGone) {
+    const gone = isGone(result);
+    if (!gone) {
       this.#problems(parent, name, "read", result);
     }
     this.#planner.abandon(node);
     // Gone or replaced: its events are on the way; look at the name again all the same.
-    if (isGone && this.#tree.isLive(parent)) this.dirty.addName(parent, name, 0);
+    if (gone && this.#tree.isLive(parent)) this.dirty.addName(parent, name, 0);
     return true;
   }
 
   #content(task: Task & { kind: "content" }): boolean {
     const { node, reading } = task;
-    const fd = this.#readable.get(node);
+    const fd = this.#sources.get(node);
     const done = fd < 0 ? fd : this.#reader.read(reading, fd);
     if (done === 0) return false;
     this.#tasks.pop();
@@ -641,14 +503,14 @@ export class Cutter {
     }
     const { stat } = this.#reader;
     if (stat[Stat.mode] !== this.#tree.mode[node]) this.dirty.addMetadata(node);
-    this.#tellTimes(node, stat, true);
+    this.#metadata.tellTimes(node, stat, true);
     return true;
   }
 
   /** The file could not be opened by the name we know: it may just have been renamed or removed. */
   #retryContent(task: Task & { kind: "content" }, result: number): void {
     const { node, reading, attempts } = task;
-    if (!this.#isGone(result)) {
+    if (!isGone(result)) {
       this.#problem(node, "read", result);
       return;
     }
@@ -670,55 +532,13 @@ export class Cutter {
     }
   }
 
-  #isGone(result: number): boolean {
-    const name = errnoName(result);
-    return (
-      name === "ENOENT" ||
-      name === "ENOTDIR" ||
-      name === "ELOOP" ||
-      result === -ESTALE ||
-      name === "ENXIO"
-    );
-  }
-
-  #openNode(node: number): number {
-    const { names, firstName } = this.#tree;
-    let result = -ESTALE;
-    for (let id = firstName[node]!; id !== 0; id = names.nextOfNode[id]!) {
-      result = this.#openBelow(names.parent[id]!, names.bytes(id), node);
-      if (result >= 0) return result;
-    }
-    return result;
-  }
-
-  /** Opens a regular file for reading and makes sure that it is the inode that we mean. */
-  #openBelow(parent: number, name: Uint8Array, node: number): number {
-    const tree = this.#tree;
-    if (!tree.isLive(parent)) return -ESTALE;
-    const dirFd = this.#directories.get(parent);
-    if (dirFd < 0) return dirFd;
-    const flags = Open.read | Open.noFollow | Open.nonBlock;
-    const fd = this.#files.openBeneath(dirFd, name, flags, 0);
-    if (fd < 0) return fd;
-    const { ino, gen } = tree;
-    if (
-      this.#files.statAt(fd, noName, this.#stat) === 0 &&
-      this.#stat[Stat.ino] === ino[node] &&
-      this.#stat[Stat.gen] === gen[node]
-    ) {
-      return fd;
-    }
-    this.#files.close(fd);
-    return -ESTALE;
-  }
-
   #forget(node: number): void {
     const tree = this.#tree;
     if (tree.isDirectory(node) && tree.ino[node] !== 0) {
       this.#options.unwatchDirectory(tree.ino[node]!, tree.gen[node]!);
     }
-    this.#looked.delete(node);
-    this.#readable.forget(node);
+    this.#observer.looked.delete(node);
+    this.#sources.forget(node);
     this.#directories.forget(node);
     this.dirty.forget(node);
     this.stores.forget(node);
@@ -728,7 +548,7 @@ export class Cutter {
   settleStores(nowUs: number): void {
     this.stores.settle(
       nowUs,
-      (node) => (this.#tree.isLive(node) ? this.#readable.get(node) : -ESTALE),
+      (node) => (this.#tree.isLive(node) ? this.#sources.get(node) : -ESTALE),
       (node, from, to) => this.dirty.addExtent(node, from, to),
     );
   }

@@ -1,3 +1,3 @@
 export { Cutter } from "./cutter.ts";
-export type { CutCounters, CutterOptions } from "./cutter.ts";
+export type { CutCounters, CutterOptions } from "./cutter-options.ts";
 export { DirtySet } from "./dirty-set.ts";

@@ -1,0 +1,32 @@
+/** What a `Cutter` is given, and what it counts. */
+import type { ProblemLog } from "../model/index.ts";
+import type { Tree } from "../tree/index.ts";
+import type { Clock, Files } from "../world/index.ts";
+import type { OpWriter } from "../wire/index.ts";
+import type { DirtySet } from "./dirty-set.ts";
+
+export interface CutterOptions {
+  files: Files;
+  clock: Clock;
+  rootFd: number;
+  /** Absolute and real. */
+  rootPath: Uint8Array;
+  tree: Tree;
+  writer: OpWriter;
+  problems: ProblemLog;
+  /** Tells the dirty set everything that has happened so far. */
+  drain: (dirty: DirtySet) => void;
+  /** To be called before a directory is scanned (inotify needs a watch first). */
+  watchDirectory: (fd: number, ino: number, gen: number) => number;
+  unwatchDirectory: (ino: number, gen: number) => void;
+  hasRoom: () => boolean;
+}
+
+export interface CutCounters {
+  epochs: number;
+  fuzzyEpochs: number;
+  rounds: number;
+  operations: number;
+  rescans: number;
+  filesScanned: number;
+}

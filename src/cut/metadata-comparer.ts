@@ -1,0 +1,83 @@
+/**
+ * `MetadataComparer`: compares what was looked at with the tree and writes what differs, for mode,
+ * owner, extended attributes and modification time. The tree is changed with each operation.
+ *
+ * In: stat records of nodes that both trees have. Out: META, ATTRIBUTES and TIMES frames.
+ */
+import type { Tree } from "../tree/index.ts";
+import { type Files, Mode, Stat } from "../world/index.ts";
+import { attributesBytesMax, type OpWriter } from "../wire/index.ts";
+import type { DirtySet } from "./dirty-set.ts";
+import { isGone } from "./source-files.ts";
+
+const noName: Uint8Array = new Uint8Array(0);
+
+export class MetadataComparer {
+  readonly #files: Files;
+  readonly #tree: Tree;
+  readonly #writer: OpWriter;
+  readonly #dirty: DirtySet;
+  readonly #problem: (node: number, operation: string, result: number) => void;
+  readonly #attributes: Uint8Array = new Uint8Array(attributesBytesMax);
+
+  constructor(options: {
+    files: Files;
+    tree: Tree;
+    writer: OpWriter;
+    dirty: DirtySet;
+    problem: (node: number, operation: string, result: number) => void;
+  }) {
+    this.#files = options.files;
+    this.#tree = options.tree;
+    this.#writer = options.writer;
+    this.#dirty = options.dirty;
+    this.#problem = options.problem;
+  }
+
+  compare(node: number, stat: Float64Array, dirFd: number, name: Uint8Array): void {
+    const tree = this.#tree;
+    const uid = stat[Stat.uid]!;
+    const gid = stat[Stat.gid]!;
+    const mode = stat[Stat.mode]!;
+    if (tree.uid[node] !== uid || tree.gid[node] !== gid || tree.mode[node] !== mode) {
+      tree.uid[node] = uid;
+      tree.gid[node] = gid;
+      tree.mode[node] = mode;
+      this.#writer.meta(node, mode, uid, gid);
+    }
+    const present = tree.attributes.get(node);
+    if (stat[Stat.attributeBytes] === 0 && present === undefined) return;
+    const bytes = this.#files.getAttributes(dirFd, name, this.#attributes);
+    if (bytes < 0) {
+      if (isGone(bytes)) this.#dirty.addMetadata(node);
+      else this.#problem(node, "getxattr", bytes);
+      return;
+    }
+    const attributes = this.#attributes.subarray(0, bytes);
+    if (Buffer.compare(present ?? noName, attributes) === 0) return;
+    if (bytes > 0) tree.attributes.set(node, attributes.slice());
+    else tree.attributes.delete(node);
+    this.#writer.attributes(node, attributes);
+  }
+
+  contentDiffers(node: number, stat: Float64Array): boolean {
+    const tree = this.#tree;
+    return (
+      (stat[Stat.mode]! & Mode.typeMask) === Mode.regular &&
+      (stat[Stat.size] !== tree.size[node] || this.#timesDiffer(node, stat))
+    );
+  }
+
+  #timesDiffer(node: number, stat: Float64Array): boolean {
+    const { mtimeSec, mtimeNsec } = this.#tree;
+    return stat[Stat.mtimeSec] !== mtimeSec[node] || stat[Stat.mtimeNsec] !== mtimeNsec[node];
+  }
+
+  tellTimes(node: number, stat: Float64Array, always = false): void {
+    if (!always && !this.#timesDiffer(node, stat)) return;
+    const tree = this.#tree;
+    tree.mtimeSec[node] = stat[Stat.mtimeSec]!;
+    tree.mtimeNsec[node] = stat[Stat.mtimeNsec]!;
+    this.#writer.times(node, tree.mtimeSec[node], tree.mtimeNsec[node]);
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * `SourceFiles`: open descriptors of the source's regular files, found by any of their names.
+ *
+ * What was opened is compared with the inode that is meant: by its name another file may be found
+ * (ESTALE then). Bounded by `readableCountMax`; a descriptor is good until the next call.
+ */
+import { DescriptorCache, type Directories, ESTALE } from "../descriptors/index.ts";
+import type { Tree } from "../tree/index.ts";
+import { errnoName, type Files, Open, Stat, statSlots } from "../world/index.ts";
+import { readableCountMax } from "./limits.ts";
+
+const noName: Uint8Array = new Uint8Array(0);
+
+export class SourceFiles {
+  readonly #files: Files;
+  readonly #tree: Tree;
+  readonly #directories: Directories;
+  readonly #cache: DescriptorCache;
+  readonly #stat: Float64Array = new Float64Array(statSlots);
+
+  constructor(files: Files, tree: Tree, directories: Directories) {
+    this.#files = files;
+    this.#tree = tree;
+    this.#directories = directories;
+    this.#cache = new DescriptorCache(files, readableCountMax, (node) => this.#openNode(node));
+  }
+
+  /** The node's descriptor for reading, or a negative errno. */
+  get(node: number): number {
+    return this.#cache.get(node);
+  }
+
+  /** Takes over a descriptor that `open` gave. */
+  put(node: number, fd: number): void {
+    this.#cache.put(node, fd);
+  }
+
+  forget(node: number): void {
+    this.#cache.forget(node);
+  }
+
+  clear(): void {
+    this.#cache.clear();
+  }
+
+  /** Opens a regular file for reading and makes sure that it is the inode that we mean. */
+  open(parent: number, name: Uint8Array, node: number): number {
+    const tree = this.#tree;
+    if (!tree.isLive(parent)) return -ESTALE;
+    const dirFd = this.#directories.get(parent);
+    if (dirFd < 0) return dirFd;
+    const flags = Open.read | Open.noFollow | Open.nonBlock;
+    const fd = this.#files.openBeneath(dirFd, name, flags, 0);
+    if (fd < 0) return fd;
+    const { ino, gen } = tree;
+    if (
+      this.#files.statAt(fd, noName, this.#stat) === 0 &&
+      this.#stat[Stat.ino] === ino[node] &&
+      this.#stat[Stat.gen] === gen[node]
+    ) {
+      return fd;
+    }
+    this.#files.close(fd);
+    return -ESTALE;
+  }
+
+  #openNode(node: number): number {
+    const { names, firstName } = this.#tree;
+    let result = -ESTALE;
+    for (let id = firstName[node]!; id !== 0; id = names.nextOfNode[id]!) {
+      result = this.open(names.parent[id]!, names.bytes(id), node);
+      if (result >= 0) return result;
+    }
+    return result;
+  }
+}
+
+/** Whether a negative errno means that the file or directory is not where it was. */
+export function isGone(result: number): boolean {
+  const name = errnoName(result);
+  return (
+    name === "ENOENT" ||
+    name === "ENOTDIR" ||
+    name === "ELOOP" ||
+    result === -ESTALE ||
+    name === "ENXIO"
+  );
+}
