@@ -13,6 +13,7 @@ import "../src/actor/graph-model.test.ts";
 import "../src/actor/graph.test.ts";
 import "../src/actor/latency.test.ts";
 import "../src/actor/stage.test.ts";
+import "../src/apply/applier.test.ts";
 import "../src/capture/inotify-backend.test.ts";
 import "../src/capture/inotify-records.test.ts";
 import "../src/cli/closest-word.test.ts";
