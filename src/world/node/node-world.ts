@@ -26,9 +26,13 @@ export function stderrLog(least: LogLevel): Log {
     write(level, message, fields) {
       if (levels.indexOf(level) > limit) return;
       const detail = Object.entries(fields ?? {})
-        .map(([key, value]) => ` ${key}=${typeof value === "string" ? value : JSON.stringify(value)}`)
+        .map(
+          ([key, value]) => ` ${key}=${typeof value === "string" ? value : JSON.stringify(value)}`,
+        )
         .join("");
-      process.stderr.write(`lockstep: ${level === "info" ? "" : `${level}: `}${message}${detail}\n`);
+      process.stderr.write(
+        `lockstep: ${level === "info" ? "" : `${level}: `}${message}${detail}\n`,
+      );
     },
   };
 }
