@@ -2,8 +2,8 @@
  * What the tests of this room share: a target folder of their own with an Applier on it, and a
  * generator of operation sequences that look valid, mixed with some that no correct source sends.
  *
- * Operations go the whole way: writer, frames, reader, decoder, Applier. After each the disk must be
- * what the tree says, or a SyncError was thrown; nothing outside of the root may ever change.
+ * Operations go the whole way: writer, frames, reader, decoder, Applier. After each the disk must
+ * be what the tree says, or a SyncError was thrown; nothing outside of the root may ever change.
  */
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
@@ -174,7 +174,9 @@ export function sequence(seed: number): (below: number) => number {
 
 type Pick = (below: number) => number;
 
-/** Runs a sequence; returns the counts of operations done and refused. Throws when a rule breaks. */
+/**
+ * Runs a sequence; returns the counts of operations done and refused. Throws when a rule breaks.
+ */
 export function fuzzApplier(seed: number, steps: number): { done: number; refused: number } {
   const pick = sequence(seed);
   const rig = new TargetRig();
@@ -195,7 +197,8 @@ export function fuzzApplier(seed: number, steps: number): { done: number; refuse
         labels.push(`  ${String(error)}`);
         assert.ok(error instanceof SyncError, String(error));
         refused++;
-        // What the disk refused ends a session; what the protocol forbids must have changed nothing.
+        // What the disk refused ends a session; what the protocol forbids must have changed
+        // nothing.
         isEnded = error.code !== "PEER_MALFORMED";
       }
       if (pick(4) === 0) rig.applier.closeIdle();

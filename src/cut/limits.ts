@@ -5,7 +5,7 @@ export const roundCountMax = 8;
 /** Descriptors of source files kept open between reads. */
 export const readableCountMax = 256;
 /**
- * Rounds in which something that just moved is tried anew, each with a fresh drain, before everything
- * is compared.
+ * Rounds in which something that just moved is tried anew, each with a fresh drain, before
+ * everything is compared.
  */
 export const openAttemptsMax = 32;

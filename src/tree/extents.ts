@@ -90,7 +90,9 @@ export class ExtentList {
     to.length = kept + 1;
   }
 
-  /** Takes [from, to) out of the list. A range that would be split where there is no room is kept. */
+  /**
+   * Takes [from, to) out of the list. A range that would be split where there is no room is kept.
+   */
   subtract(from: number, to: number): void {
     const first = this.#firstEndingAtOrAfter(from + 1);
     let end = first;

@@ -1,5 +1,6 @@
 /**
- * Fuzzes whatever reads bytes of a peer: FrameReader, operations, commit, manifest, control messages.
+ * Fuzzes whatever reads bytes of a peer: FrameReader, operations, commit, manifest, control
+ * messages.
  *
  * In: a seed and golden frames to start from. Mutants (bits, bytes, lengths, numbers that mean
  * something, cuts, joins) and random bytes go in, in pieces of any size. The only outcomes allowed
@@ -83,7 +84,9 @@ export const decodeAny: Consume = (type, bytes, start, end) => {
   }
 };
 
-/** One run: a stream made from the seed goes through a reader. Throws on any outcome not allowed. */
+/**
+ * One run: a stream made from the seed goes through a reader. Throws on any outcome not allowed.
+ */
 export function fuzzOnce(
   seed: number,
   golden: readonly Uint8Array[],

@@ -1,9 +1,9 @@
 /**
  * Where the golden frames are, for whoever compares with them or starts from them.
  *
- * A frame is two files in test/golden/frames: NAME.hex, the bytes on the wire (the length included),
- * and NAME.txt, what they mean. `UPDATE_GOLDEN=1` writes both anew; a change of meaning needs a new
- * protocol version besides (docs/protocol.md).
+ * A frame is two files in test/golden/frames: NAME.hex, the bytes on the wire (the length
+ * included), and NAME.txt, what they mean. `UPDATE_GOLDEN=1` writes both anew; a change of meaning
+ * needs a new protocol version besides (docs/protocol.md).
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
