@@ -65,6 +65,11 @@ export class Applier implements Operations {
     this.#writable = new DescriptorCache(files, writableCountMax, (node) => this.#openFile(node));
   }
 
+  /** One past the largest node id in use: the next new one. */
+  get endId(): number {
+    return this.#tree.endId;
+  }
+
   get operationCount(): number {
     return this.#operationCount;
   }

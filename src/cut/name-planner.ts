@@ -433,14 +433,13 @@ export class NamePlanner {
     const stat = slot.stat!;
     const mode = stat[Stat.mode]!;
     const kind = mode & Mode.typeMask;
-    const node = tree.addNode(mode);
     const target = kind === Mode.symlink ? this.#readLink(slot) : new Uint8Array(0);
     if (kind === Mode.symlink && target.length === 0) {
       // Gone or replaced since it was looked at: its next event brings it.
-      tree.removeNode(node);
       this.#dirty.addName(parent, name, 0);
       return;
     }
+    const node = tree.addNode(mode); // announced below: the target takes ids in order
     tree.bindInode(node, inoOf(slot), genOf(slot));
     this.#writer.create(node, mode, stat[Stat.rdev]!, target);
     if (kind === Mode.symlink) tree.symlinkTarget.set(node, target);

@@ -6,7 +6,7 @@
  */
 import { assert, SyncError } from "../base/index.ts";
 import { errnoName, type Files, Open } from "../world/index.ts";
-import { type Commit, FrameReader, mixChecksum } from "../wire/index.ts";
+import { type Commit, FrameReader } from "../wire/index.ts";
 import { heldBytesMax } from "./limits.ts";
 
 const chunkBytes = 65536;
@@ -30,8 +30,6 @@ export class HeldEpoch {
   #spoolBytes = 0;
   /** Bytes of all frames. */
   bytes = 0;
-  operationCount = 0;
-  checksum = 0;
   /** Set when the epoch is whole; without it the frames are applied as they come (seeding). */
   commit: Commit | undefined;
 
@@ -63,8 +61,6 @@ export class HeldEpoch {
     this.#ends[this.#chunks.length - 1] = at + length;
     this.#memoryBytes += length;
     this.bytes += length;
-    this.operationCount++;
-    this.checksum = mixChecksum(this.checksum, chunk, at + 4, at + length);
   }
 
   #spool(): void {

@@ -85,6 +85,8 @@ interface SentEpoch {
   oldestUs: number;
   wallMs: number;
   live: boolean;
+  /** Node ids that may be used again when the target has applied the epoch. */
+  freedIds: readonly number[];
 }
 
 type Phase = "greeting" | "manifest" | "mirroring" | "ended";
@@ -114,7 +116,13 @@ export class SourceSession {
   #end: (error: SyncError | undefined) => void = () => {};
   #roundTripUs = 0;
   #lagUs = 0;
-  #acked: SentEpoch = { epoch: 0, oldestUs: Infinity, wallMs: 0, live: false };
+  #acked: SentEpoch = {
+    epoch: 0,
+    oldestUs: Infinity,
+    wallMs: 0,
+    live: false,
+    freedIds: [],
+  };
   #isLive = false;
   #isStopping = false;
 
@@ -186,7 +194,13 @@ export class SourceSession {
       hasRoom: () => this.#hasRoom(),
     });
     this.#cutter.onCommit = (epoch, _fuzzy, live, oldestUs) =>
-      this.#sent.push({ epoch, oldestUs, wallMs: world.clock.wallMs(), live });
+      this.#sent.push({
+        epoch,
+        oldestUs,
+        wallMs: world.clock.wallMs(),
+        live,
+        freedIds: this.#tree.takeFreedIds(),
+      });
   }
 
   #context: Context | undefined;
@@ -467,6 +481,7 @@ export class SourceSession {
     while (this.#sent.length > 0 && this.#sent[0]!.epoch <= epoch) {
       const sent = this.#sent.shift()!;
       this.#acked = sent;
+      this.#tree.giveBackIds(sent.freedIds);
       if (sent.oldestUs !== Infinity) {
         this.#lagUs = this.#options.world.clock.monotonicUs() - sent.oldestUs;
       }

@@ -26,10 +26,12 @@ import {
   firstOperationType,
   FrameReader,
   FrameType,
+  mixChecksum,
   OpWriter,
   protocolVersion,
 } from "../wire/index.ts";
 import { asSyncError, byeError, features, programVersion } from "./greeting.ts";
+import { EarlyFiles } from "./early-files.ts";
 import { HeldEpoch, type SpoolPlace } from "./held-epoch.ts";
 import {
   creditBytesMin,
@@ -82,6 +84,7 @@ export class TargetSession {
   readonly #options: TargetSessionOptions;
   readonly #tree: Tree = new Tree();
   readonly #applier: Applier;
+  readonly #early: EarlyFiles;
   #scan: TargetScan | undefined;
   readonly #reader: FrameReader;
   readonly #writer: OpWriter;
@@ -118,6 +121,7 @@ export class TargetSession {
     });
     this.#held = new HeldEpoch(options.spool);
     this.#applier = new Applier(files, rootFd, this.#tree, problems);
+    this.#early = new EarlyFiles(this.#applier);
     this.#writer = new OpWriter((piece) => {
       if (!link.send(piece)) this.#isBlocked = true;
     });
@@ -226,7 +230,7 @@ export class TargetSession {
       if (this.#isScanning) {
         throw new SyncError("PEER_MALFORMED", "operations before the manifest was sent");
       }
-      this.#held.add(type, bytes, start, end);
+      this.#onOperation(type, bytes, start, end);
     } else if (type === FrameType.ping) {
       this.#writer.control(FrameType.pong, bytes.slice(start, end));
     } else if (type === FrameType.bye) {
@@ -236,26 +240,36 @@ export class TargetSession {
     }
   }
 
+  #onOperation(type: number, bytes: Uint8Array, start: number, end: number): void {
+    this.#arrivedCount++;
+    this.#arrivedChecksum = mixChecksum(this.#arrivedChecksum, bytes, start - 1, end);
+    if (!this.#isStreaming && this.#early.take(type, bytes, start, end)) {
+      this.#consumed += end - start + 5;
+    } else {
+      this.#held.add(type, bytes, start, end);
+    }
+  }
+
   #onCommit(bytes: Uint8Array, start: number, end: number): void {
     const commit = decodeCommit(bytes, start, end);
-    const held = this.#held;
-    held.commit = commit;
     const isWhole =
-      this.#streamedCount + held.operationCount === commit.operationCount &&
-      (this.#streamedCount > 0 || held.checksum === commit.checksum);
+      this.#arrivedCount === commit.operationCount && this.#arrivedChecksum === commit.checksum;
     if (!isWhole) {
       throw new SyncError("PEER_MALFORMED", `epoch ${commit.epoch} did not arrive whole`);
     }
-    this.#streamedCount = 0;
+    this.#arrivedCount = 0;
+    this.#arrivedChecksum = 0;
+    this.#early.clear();
+    this.#held.commit = commit;
     if (commit.flags & CommitFlag.live) this.#isStreaming = false;
     this.#handOver();
   }
 
-  /** Operations of the present epoch that were applied before its commit. */
-  #streamedCount = 0;
+  /** Of the present epoch. */
+  #arrivedCount = 0;
+  #arrivedChecksum = 0;
 
   #handOver(): void {
-    if (this.#held.commit === undefined) this.#streamedCount += this.#held.operationCount;
     this.#ready.push(this.#held);
     this.#held = new HeldEpoch(this.#options.spool);
   }
@@ -338,6 +352,7 @@ export class TargetSession {
     this.#consumed += bytes;
     status.operations = this.#applier.operationCount;
     status.nodes = this.#tree.nodeCount;
+    this.#tree.takeFreedIds(); // ids are chosen by the source
     const { commit } = epoch;
     if (commit === undefined) return;
     this.#consumed += 30;

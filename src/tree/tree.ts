@@ -61,6 +61,8 @@ export class Tree {
   #live: Uint8Array = new Uint8Array(1024);
   #end = 1;
   readonly #free: number[] = [];
+  /** Ids freed since the last takeFreedIds, which must not be used again yet. */
+  #freed: number[] = [];
   #count = 0;
 
   constructor() {
@@ -220,7 +222,21 @@ export class Tree {
     this.symlinkTarget.delete(node);
     this.#live[node] = 0;
     this.#count--;
-    this.#free.push(node);
+    this.#freed.push(node);
+  }
+
+  /**
+   * Ids that have become free. They are used again only when they are given back: the other side
+   * may still have to hear of the removal, and must not hear of a new node by that id before.
+   */
+  takeFreedIds(): number[] {
+    const freed = this.#freed;
+    this.#freed = [];
+    return freed;
+  }
+
+  giveBackIds(ids: readonly number[]): void {
+    for (const id of ids) this.#free.push(id);
   }
 
   /** Whether `node` is `ancestor` or lies below it (by its first name; a detached node by none). */

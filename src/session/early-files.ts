@@ -1,0 +1,60 @@
+/**
+ * `EarlyFiles`: writes new files as their frames arrive, before the epoch is whole.
+ *
+ * A new file has no name until PLACE, so nobody can see it, and nothing has to be undone when the
+ * epoch never becomes whole: its bytes need not be held, spooled and copied. Everything else waits.
+ * An id can be taken early because the source does not use it again before the epoch in which it was
+ * freed has been acknowledged.
+ */
+import type { Applier } from "../apply/index.ts";
+import { decodeOperation, FrameType } from "../wire/index.ts";
+
+/** New files written early at once; what exceeds that is held like everything else. */
+export const earlyFileCountMax = 64;
+
+const regularType = 0o100000;
+const typeMask = 0o170000;
+
+const ownOperations: ReadonlySet<number> = new Set([
+  FrameType.write,
+  FrameType.zero,
+  FrameType.truncate,
+  FrameType.meta,
+  FrameType.attributes,
+  FrameType.times,
+]);
+
+export class EarlyFiles {
+  readonly #applier: Applier;
+  readonly #nodes: Set<number> = new Set();
+
+  constructor(applier: Applier) {
+    this.#applier = applier;
+  }
+
+  /** Applies the frame if it is about a new file alone. False when it has to be held. */
+  take(type: number, bytes: Uint8Array, start: number, end: number): boolean {
+    if (end - start < 8) return false;
+    if (type === FrameType.create) {
+      const node = u32(bytes, start);
+      const isFile = (u32(bytes, start + 4) & typeMask) === regularType;
+      // Ids are used in order: one that comes too early waits behind the nodes before it.
+      if (!isFile || node > this.#applier.endId) return false;
+      if (this.#nodes.size >= earlyFileCountMax) return false;
+      this.#nodes.add(node);
+    } else if (!ownOperations.has(type) || !this.#nodes.has(u32(bytes, start))) {
+      return false;
+    }
+    decodeOperation(type, bytes, start, end, this.#applier);
+    return true;
+  }
+
+  /** The epoch is whole: its files get their names now. */
+  clear(): void {
+    this.#nodes.clear();
+  }
+}
+
+function u32(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
+}
