@@ -2,7 +2,7 @@
  * `EarlyFiles`: writes new files as their frames arrive, before the epoch is whole.
  *
  * A new file has no name until PLACE, so nobody can see it, and nothing has to be undone when the
- * epoch never becomes whole: its bytes need not be held, spooled and copied. Everything else waits.
+ * epoch never becomes whole: its bytes need not be held, spooled and copied. All else waits.
  * An id can be taken early because the source does not use it again before the epoch in which it was
  * freed has been acknowledged.
  */
@@ -56,5 +56,6 @@ export class EarlyFiles {
 }
 
 function u32(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
+  const low = bytes[at]! + bytes[at + 1]! * 256;
+  return low + bytes[at + 2]! * 65536 + bytes[at + 3]! * 16777216;
 }
