@@ -125,7 +125,7 @@ export class CutRig {
         this.onRoom();
         return !this.isPaused;
       },
-    } as ConstructorParameters<typeof Cutter>[0]);
+    });
     this.cutter.begin();
   }
 

@@ -1,0 +1,338 @@
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import { test, type TestContext } from "node:test";
+import { NameChange } from "../capture/index.ts";
+import { native } from "../world/node/index.ts";
+import { CutRig, type Epoch, fuzzCutter, Script } from "./cutter.fuzz.ts";
+import { roundCountMax } from "./limits.ts";
+
+const bytes = (count: number, value = 7): Uint8Array => new Uint8Array(count).fill(value);
+
+/** A pair that is equal and live; `make` fills the source beforehand. */
+function live(
+  context: TestContext,
+  make: (script: Script) => void,
+): { rig: CutRig; script: Script } {
+  const rig = new CutRig();
+  const script = new Script(rig);
+  context.after(() => rig.end());
+  make(script);
+  rig.start();
+  const epochs = rig.settle();
+  assert.equal(epochs.filter((epoch) => epoch.live).length, 1);
+  return { rig, script };
+}
+
+/** The one epoch that the changes made. */
+function only(epochs: readonly Epoch[]): Epoch {
+  assert.equal(epochs.length, 1);
+  return epochs[0]!;
+}
+
+/** Frames of an epoch without those that set times and metadata. */
+function moves({ frames }: Epoch): Record<string, number> {
+  const { times: _times, meta: _meta, ...rest } = frames;
+  return rest;
+}
+
+test("a renamed folder of a thousand files is one operation, and moves no data", async (context) => {
+  const { rig, script } = live(context, (s) => {
+    s.mkdir("d");
+    for (let i = 0; i < 1000; i++) fs.writeFileSync(s.at(`d/f${i}`), "x");
+    s.mkdir("e");
+  });
+  script.rename("d", "e/d2");
+  const epoch = only(rig.settle());
+  assert.deepEqual(moves(epoch), { rename: 1 });
+  assert.equal(epoch.dataBytes, 0);
+  await rig.assertEqual("after the rename");
+});
+
+test("an exchange is one operation, of files, of folders, and of one with the other", async (context) => {
+  const { rig, script } = live(context, (s) => {
+    s.create("a", bytes(100, 1));
+    s.create("b", bytes(200, 2));
+    for (const d of ["c", "d"]) {
+      s.mkdir(d);
+      s.create(`${d}/x`, d);
+    }
+  });
+  for (const [from, to] of [
+    ["a", "b"],
+    ["c", "d"],
+    ["a", "c"],
+  ] as const) {
+    script.rename(from, to, 2);
+    const epoch = only(rig.settle());
+    assert.deepEqual(moves(epoch), { rename: 1 }, `${from} and ${to}`);
+    await rig.assertEqual(`${from} and ${to}`);
+  }
+});
+
+test("an editor's save is a new file that replaces the old one in one step", async (context) => {
+  const { rig, script } = live(context, (s) => s.create("a", bytes(5000, 1)));
+  script.create("a.tmp", bytes(3000, 2));
+  script.rename("a.tmp", "a");
+  const epoch = only(rig.settle());
+  assert.deepEqual(moves(epoch), { create: 1, write: 1, place: 1 });
+  await rig.assertEqual("after the save");
+});
+
+test("a swap by three renames costs no data, nor does a cycle of names", async (context) => {
+  const { rig, script } = live(context, (s) => {
+    for (const name of ["a", "b", "c"]) s.create(name, bytes(10_000, name.charCodeAt(0)));
+  });
+  script.rename("a", "t");
+  script.rename("b", "a");
+  script.rename("t", "b");
+  const swap = only(rig.settle());
+  assert.equal(swap.dataBytes, 0);
+  await rig.assertEqual("after the swap");
+  script.rename("a", "t");
+  script.rename("b", "a");
+  script.rename("c", "b");
+  script.rename("t", "c");
+  const cycle = only(rig.settle());
+  assert.equal(cycle.dataBytes, 0);
+  await rig.assertEqual("after the cycle");
+});
+
+test("a child that becomes its parent's parent is moved, not copied", async (context) => {
+  const { rig, script } = live(context, (s) => {
+    s.mkdir("a");
+    s.mkdir("a/b");
+    s.create("a/b/f", bytes(9000));
+  });
+  script.rename("a/b", "b");
+  script.rename("a", "b/a");
+  const epoch = only(rig.settle());
+  assert.equal(epoch.dataBytes, 0);
+  await rig.assertEqual("after the inversion");
+});
+
+test("a small write into a large file sends its bytes alone", async (context) => {
+  const { rig, script } = live(context, (s) => s.create("a", bytes(2_000_000)));
+  script.write("a", 1_234_567, bytes(16, 9));
+  const epoch = only(rig.settle());
+  assert.equal(epoch.dataBytes, 16);
+  assert.deepEqual(moves(epoch), { write: 1 });
+  await rig.assertEqual("after the write");
+});
+
+test("hard links are one file, whose content is read once", async (context) => {
+  const { rig, script } = live(context, (s) => {
+    s.create("a", bytes(50_000));
+    s.link("a", "b");
+  });
+  assert.equal(rig.epochs[0]!.dataBytes, 50_000);
+  await rig.assertEqual("at first");
+  script.link("a", "c");
+  script.unlink("a");
+  const epoch = only(rig.settle());
+  assert.equal(epoch.dataBytes, 0);
+  await rig.assertEqual("after a name has moved by link and unlink");
+});
+
+test("a change of what was read costs another round, and the epoch stays whole", async (context) => {
+  const { rig, script } = live(context, (s) => s.create("a", bytes(1000)));
+  script.write("a", 0, bytes(10, 1));
+  const before = rig.cutter.counters.rounds;
+  let times = 0;
+  rig.onRoom = () => {
+    // After the first extent was read, before the drain that asks whether it still holds.
+    if (rig.cutter.counters.rounds === before || times++ !== 1) return;
+    script.write("a", 5, bytes(10, 2));
+  };
+  const epoch = only(rig.settle());
+  assert.equal(rig.cutter.counters.rounds, before + 2);
+  assert.equal(epoch.fuzzy, false);
+  await rig.assertEqual("after the second round");
+});
+
+test("a change of what was not read waits for the next epoch", async (context) => {
+  const { rig, script } = live(context, (s) => {
+    s.create("a", bytes(1000));
+    s.create("b", bytes(1000));
+  });
+  script.write("a", 0, bytes(10, 1));
+  let done = false;
+  rig.onRoom = () => {
+    if (done || rig.hasEvents || rig.cutter.dirty.nodeCount > 0) return;
+    done = true;
+    script.write("b", 5, bytes(10, 2));
+  };
+  const epochs = rig.settle();
+  assert.equal(epochs.length, 2);
+  assert.deepEqual([moves(epochs[0]!), moves(epochs[1]!)], [{ write: 1 }, { write: 1 }]);
+  await rig.assertEqual("after both");
+});
+
+test("a file that never rests is committed as fuzzy, after a bounded number of rounds", async (context) => {
+  const { rig, script } = live(context, (s) => s.create("a", bytes(1000)));
+  const before = rig.cutter.counters.rounds;
+  script.write("a", 0, bytes(10, 1));
+  let left = 40;
+  rig.onDrain = () => {
+    if (left-- > 0) script.write("a", 0, bytes(10, left));
+  };
+  const epochs = rig.settle();
+  assert.ok(epochs[0]!.fuzzy);
+  assert.ok(rig.cutter.counters.rounds - before <= roundCountMax * epochs.length);
+  assert.ok(epochs.length < 10);
+  rig.onDrain = () => {};
+  rig.settle();
+  assert.equal(rig.epochs[rig.epochs.length - 1]!.fuzzy, false);
+  await rig.assertEqual("when it rests");
+});
+
+test("what was lost is found by a rescan, or by reading the one file", async (context) => {
+  const { rig, script } = live(context, (s) => {
+    s.mkdir("d");
+    s.create("d/a", bytes(1000));
+    s.create("b", bytes(1000));
+  });
+  fs.writeFileSync(script.at("d/a"), bytes(500, 3));
+  fs.writeFileSync(script.at("d/new"), "new");
+  fs.unlinkSync(script.at("b"));
+  rig.tell((sink) => sink.overflow());
+  rig.settle();
+  await rig.assertEqual("after the overflow");
+  const fd = fs.openSync(script.at("d/a"), "r+");
+  fs.writeSync(fd, bytes(5, 4), 0, 5, 100);
+  fs.closeSync(fd);
+  const [ino, gen] = rig.identity(script.at("d/a"));
+  rig.tell((sink) => sink.lost(ino, gen));
+  rig.settle();
+  await rig.assertEqual("after one file was lost");
+  fs.appendFileSync(script.at("d/a"), "unseen");
+  rig.tell((sink) => sink.closed(ino, gen));
+  rig.settle();
+  await rig.assertEqual("after a writer that nobody saw");
+});
+
+test("a path that a process named is resolved to its node", async (context) => {
+  const { rig, script } = live(context, (s) => {
+    s.mkdir("d");
+    s.create("d/a", bytes(1000));
+  });
+  const named = (path: string, directoryFd: number, size: number): void => {
+    const raw = new Uint8Array(Buffer.from(path));
+    rig.tell((sink) => sink.path(raw, process.pid, directoryFd, size));
+  };
+  const fd = fs.openSync(script.at("d"), "r");
+  context.after(() => fs.closeSync(fd));
+  fs.truncateSync(script.at("d/a"), 500);
+  named(script.at("d/a"), -100, 500);
+  rig.settle();
+  await rig.assertEqual("an absolute path");
+  fs.truncateSync(script.at("d/a"), 300);
+  named("a", fd, 300);
+  rig.settle();
+  await rig.assertEqual("relative to a descriptor");
+  fs.chmodSync(script.at("d/a"), 0o600);
+  named(script.at("d/a"), -100, Infinity);
+  rig.settle();
+  await rig.assertEqual("metadata");
+  assert.equal(rig.cutter.counters.rescans, 1, "the first comparison alone was a rescan");
+  // The process is gone and its folder with it: anything may have changed.
+  fs.truncateSync(script.at("d/a"), 100);
+  rig.tell((sink) => sink.path(new Uint8Array(Buffer.from("a")), 2 ** 22 + 5, 3, 100));
+  rig.settle();
+  assert.equal(rig.cutter.counters.rescans, 2);
+  await rig.assertEqual("a process that has ended");
+});
+
+test("a backend that tells content by name has the file read", async (context) => {
+  const { rig, script } = live(context, (s) => s.create("a", bytes(1000)));
+  fs.writeFileSync(script.at("a"), bytes(900, 5));
+  const [ino, gen] = rig.identity(rig.source);
+  const name = new Uint8Array(Buffer.from("a"));
+  rig.tell((sink) => sink.name(ino, gen, name, 0, 0, NameChange.content | NameChange.metadata));
+  rig.settle();
+  await rig.assertEqual("after the write");
+});
+
+test("a target that is full of other things becomes equal, and equal things are kept", async (context) => {
+  const rig = new CutRig();
+  const script = new Script(rig);
+  context.after(() => rig.end());
+  script.mkdir("d");
+  script.create("d/same", bytes(70_000));
+  script.create("d/other", bytes(100));
+  script.create("file-here", "x");
+  script.mkdir("folder-here");
+  script.symlink("new", "link");
+  rig.drain(rigless);
+  fs.cpSync(rig.source, rig.target, { recursive: true, preserveTimestamps: true });
+  const target = (path: string): string => `${rig.target}/${path}`;
+  fs.writeFileSync(target("d/other"), "different");
+  fs.unlinkSync(target("file-here"));
+  fs.mkdirSync(target("file-here/below"), { recursive: true });
+  fs.rmdirSync(target("folder-here"));
+  fs.writeFileSync(target("folder-here"), "a file");
+  fs.unlinkSync(target("link"));
+  fs.symlinkSync("old", target("link"));
+  fs.writeFileSync(target(".lockstep-hold.77"), "left by a crash");
+  const stat = fs.statSync(script.at("d/same"));
+  fs.utimesSync(script.at("d/same"), stat.mtimeMs / 1000, 1_600_000_000);
+  fs.utimesSync(target("d/same"), stat.mtimeMs / 1000, 1_600_000_000);
+  rig.start();
+  const epochs = rig.settle();
+  await rig.assertEqual("after the seed");
+  assert.ok(epochs[0]!.dataBytes < 1000, "what was equal is not sent");
+});
+
+const ignored = (): void => {};
+const rigless = {
+  written: ignored,
+  appended: ignored,
+  truncated: ignored,
+  unknownContent: ignored,
+  stored: ignored,
+  mapped: ignored,
+  attributes: ignored,
+  closed: ignored,
+  name: ignored,
+  path: ignored,
+  lost: ignored,
+  overflow: ignored,
+};
+
+test("a cut goes on where it stopped for lack of room", async (context) => {
+  const { rig, script } = live(context, (s) => s.create("a", bytes(10)));
+  script.create("b", bytes(600_000, 3));
+  script.mkdir("d");
+  for (let i = 0; i < 20; i++) script.create(`d/${i}`, bytes(100, i));
+  let calls = 0;
+  rig.onRoom = () => {
+    rig.isPaused = ++calls % 3 !== 0;
+  };
+  for (let i = 0; i < 400 && !rig.cutter.isIdle; i++) rig.settle();
+  rig.onRoom = () => {};
+  rig.isPaused = false;
+  rig.settle();
+  await rig.assertEqual("after many stops");
+});
+
+test("an unreadable name is a problem, and the rest goes on", async (context) => {
+  const rig = new CutRig();
+  const script = new Script(rig);
+  context.after(() => rig.end());
+  script.create("a", bytes(10));
+  script.create("b", bytes(10));
+  const files = native();
+  rig.start({
+    ...files,
+    openBeneath: (dirFd, path, flags, mode) =>
+      Buffer.from(path).toString() === "a" ? -13 : files.openBeneath(dirFd, path, flags, mode),
+  });
+  rig.settle();
+  assert.equal(rig.problems.length, 1);
+  assert.deepEqual(fs.readdirSync(rig.target), ["b"]);
+});
+
+test("random changes, some in the midst of a cut: each commit is what the source was", async () => {
+  let epochs = 0;
+  for (let seed = 1; seed <= 30; seed++) epochs += (await fuzzCutter(seed, 5)).length;
+  assert.ok(epochs > 120, `${epochs} epochs`);
+});

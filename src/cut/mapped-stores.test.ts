@@ -1,0 +1,121 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Files } from "../world/index.ts";
+import { MappedStores, storeRestMsMax, storeRestMsMin } from "./mapped-stores.ts";
+
+const page = 4096;
+
+/** Files that remember what was cleaned, and know which pages of descriptor 5 are dirty. */
+function fake(dirty: readonly number[] = [], canTell = true): { files: Files; cleaned: string[] } {
+  const cleaned: string[] = [];
+  const files = {
+    cleanPages: (fd: number, position: number, length: number) => {
+      cleaned.push(`${fd}:${position}+${length}`);
+      return 0;
+    },
+    dirtyPages: (_fd: number, position: number, length: number) => {
+      if (!canTell) return -38;
+      const end = length === 0 ? Infinity : position + length;
+      return dirty.filter((index) => index * page >= position && index * page < end).length;
+    },
+  };
+  return { files: files as unknown as Files, cleaned };
+}
+
+function settle(stores: MappedStores, nowUs: number, fd = 5): [number, number, number][] {
+  const told: [number, number, number][] = [];
+  stores.settle(
+    nowUs,
+    () => fd,
+    (node, from, to) => told.push([node, from, to]),
+  );
+  return told;
+}
+
+test("a store rests before its pages are cleaned and read, in this order", () => {
+  const { files, cleaned } = fake();
+  const stores = new MappedStores(files);
+  stores.add(3, 5000, 6000, 1_000_000);
+  assert.equal(stores.nextDueUs, 1_000_000 + storeRestMsMin * 1000);
+  assert.deepEqual(settle(stores, 1_000_001), []);
+  assert.deepEqual(cleaned, []);
+  assert.deepEqual(settle(stores, stores.nextDueUs), [[3, 5000, 6000]]);
+  assert.deepEqual(cleaned, [`5:${page}+${6000 - page}`]);
+  assert.equal(stores.count, 0);
+  assert.equal(stores.nextDueUs, Infinity);
+});
+
+test("a busy file rests longer each time up to a limit, and a calm one starts anew", () => {
+  const stores = new MappedStores(fake().files);
+  let now = 0;
+  const rests: number[] = [];
+  for (let i = 0; i < 10; i++) {
+    stores.add(3, 0, page, now);
+    rests.push((stores.nextDueUs - now) / 1000);
+    now = stores.nextDueUs;
+    settle(stores, now);
+  }
+  assert.deepEqual(rests.slice(0, 4), [2, 4, 8, 16]);
+  assert.equal(rests[9], storeRestMsMax);
+  now += 10_000_000;
+  stores.add(3, 0, page, now);
+  assert.equal(stores.nextDueUs - now, storeRestMsMin * 1000);
+});
+
+test("stores to one file while it rests are cleaned together, and do not put it off", () => {
+  const stores = new MappedStores(fake().files);
+  stores.add(3, 0, page, 0);
+  const due = stores.nextDueUs;
+  stores.add(3, 3 * page, 4 * page, due - 1);
+  assert.equal(stores.nextDueUs, due);
+  assert.deepEqual(settle(stores, due), [
+    [3, 0, page],
+    [3, 3 * page, 4 * page],
+  ]);
+});
+
+test("all files settle at once when asked, except those that cannot be opened", () => {
+  const stores = new MappedStores(fake().files);
+  stores.add(3, 0, page, 0);
+  stores.add(4, 0, page, 0);
+  stores.forget(4);
+  assert.deepEqual(settle(stores, Infinity), [[3, 0, page]]);
+  stores.add(3, 0, page, 0);
+  assert.deepEqual(settle(stores, Infinity, -2), []);
+  assert.equal(stores.count, 0);
+});
+
+test("a mapping over dirty pages has just these read", () => {
+  const dirty = [0, 1, 700, 70_000];
+  const { files, cleaned } = fake(dirty);
+  const stores = new MappedStores(files);
+  stores.add(3, 0, Infinity, 0);
+  const told = settle(stores, Infinity);
+  for (const index of dirty) {
+    const at = index * page;
+    assert.ok(
+      told.some(([, from, to]) => from <= at && at + page <= to),
+      `page ${index}`,
+    );
+  }
+  const total = told.reduce((sum, [, from, to]) => sum + to - from, 0);
+  assert.ok(total <= dirty.length * 32 * page, `${total} bytes`);
+  assert.deepEqual(cleaned, ["5:0+0"]);
+});
+
+test("a mapping whose dirty pages the kernel cannot tell has all of the file read", () => {
+  const stores = new MappedStores(fake([], false).files);
+  stores.add(3, 0, Infinity, 0);
+  assert.deepEqual(settle(stores, Infinity), [[3, 0, Infinity]]);
+});
+
+test("a file with dirty pages all over costs a bounded number of extents", () => {
+  const dirty = Array.from({ length: 2000 }, (_, at) => at * 100);
+  const stores = new MappedStores(fake(dirty).files);
+  stores.add(3, 0, Infinity, 0);
+  const told = settle(stores, Infinity);
+  assert.ok(told.length < 400, `${told.length} extents`);
+  for (const index of dirty) {
+    assert.ok(told.some(([, from, to]) => from <= index * page && (index + 1) * page <= to));
+  }
+});
