@@ -21,8 +21,13 @@ export class SharedPositionRuns {
   /** Start of what must be taken as changed for a write told as [from, to): at most `from`. */
   widen(node: number, from: number, to: number): number {
     const run = this.#runs.get(node);
-    if (run === undefined || from > run.end) {
+    if (run === undefined) {
       this.#remember(node, { start: from, end: to });
+      return from;
+    }
+    if (from > run.end) {
+      // What lies between was perhaps written and is told later, further up: the run goes on.
+      run.end = to;
       return from;
     }
     const overlap = Math.min(run.end - from, to - from);
