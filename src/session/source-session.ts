@@ -128,7 +128,7 @@ export class SourceSession {
 
   constructor(options: SourceSessionOptions) {
     this.#options = options;
-    const { world, link, backend } = options;
+    const { world, link } = options;
     this.done = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -183,8 +183,13 @@ export class SourceSession {
       behaviour: { step: (_, context) => this.#stepSend(context) },
     });
 
-    this.#cutter = new Cutter({
-      ...options,
+    this.#cutter = this.#makeCutter();
+  }
+
+  #makeCutter(): Cutter {
+    const { world, backend } = this.#options;
+    const cutter = new Cutter({
+      ...this.#options,
       clock: world.clock,
       tree: this.#tree,
       writer: new OpWriter((piece) => this.#outbox.push(piece)),
@@ -193,7 +198,7 @@ export class SourceSession {
       unwatchDirectory: (ino, gen) => backend.unwatchDirectory(ino, gen),
       hasRoom: () => this.#hasRoom(),
     });
-    this.#cutter.onCommit = (epoch, _fuzzy, live, oldestUs) =>
+    cutter.onCommit = (epoch, _fuzzy, live, oldestUs) =>
       this.#sent.push({
         epoch,
         oldestUs,
@@ -201,6 +206,7 @@ export class SourceSession {
         live,
         freedIds: this.#tree.takeFreedIds(),
       });
+    return cutter;
   }
 
   #context: Context | undefined;

@@ -207,22 +207,38 @@ test("columns and ids survive growth, and ids are used again with a new birth nu
   const end = tree.endId;
   for (let i = 0; i < 5000; i += 2) tree.removeNode(tree.child(rootId, nameOf(i)));
   assert.equal(tree.nodeCount, 2501);
+  tree.giveBackIds(tree.takeFreedIds());
+  assert.equal(tree.addNode(regular), end, "ids rest until they are given back");
+  tree.giveBackIds(tree.takeFreedIds());
   for (let i = 0; i < 2500; i++) {
     const node = tree.addNode(regular);
     assert.ok(!tree.isSame(node, births.get(node)!), "a used id must not pass for the former node");
     assert.equal(tree.size[node], 0);
     assert.equal(tree.ino[node], 0);
   }
-  assert.equal(tree.endId, end);
+  assert.equal(tree.endId, end + 1);
 });
 
 test("an id that the other side has chosen is not given to another node", () => {
   const tree = new Tree();
   const first = tree.addNode(regular);
   tree.removeNode(first);
+  tree.giveBackIds(tree.takeFreedIds());
   assert.equal(tree.addNode(regular, first), first);
   assert.notEqual(tree.addNode(regular), first);
   assert.throws(() => tree.addNode(regular, first), /used twice/);
+});
+
+test("a freed id rests until it is given back, and then serves once", () => {
+  const tree = new Tree();
+  const [a, b] = [tree.addNode(regular), tree.addNode(regular)];
+  tree.removeNode(a);
+  assert.ok(tree.addNode(regular) > b);
+  assert.deepEqual(tree.takeFreedIds(), [a]);
+  assert.deepEqual(tree.takeFreedIds(), []);
+  tree.giveBackIds([a]);
+  assert.equal(tree.addNode(regular), a);
+  assert.ok(tree.addNode(regular) > b);
 });
 
 test("an inode that is bound anew belongs to its new node alone", () => {
