@@ -435,6 +435,10 @@ export class Cutter {
     if (result === 0) this.#tree.bindInode(node, this.#stat[Stat.ino]!, this.#stat[Stat.gen]!);
     const watched = this.#options.watchDirectory(fd, this.#stat[Stat.ino]!, this.#stat[Stat.gen]!);
     if (watched < 0) this.#problem(node, "watch", watched);
+    // Names that came and went before it was watched left nothing behind but its time.
+    const again = this.#files.statAt(fd, noName, this.#stat);
+    if (again === 0 && this.#metadata.timesDiffer(node, this.#stat))
+      this.#observer.looked.add(node);
     return fd;
   }
 

@@ -64,17 +64,17 @@ export class MetadataComparer {
     const tree = this.#tree;
     return (
       (stat[Stat.mode]! & Mode.typeMask) === Mode.regular &&
-      (stat[Stat.size] !== tree.size[node] || this.#timesDiffer(node, stat))
+      (stat[Stat.size] !== tree.size[node] || this.timesDiffer(node, stat))
     );
   }
 
-  #timesDiffer(node: number, stat: Float64Array): boolean {
+  timesDiffer(node: number, stat: Float64Array): boolean {
     const { mtimeSec, mtimeNsec } = this.#tree;
     return stat[Stat.mtimeSec] !== mtimeSec[node] || stat[Stat.mtimeNsec] !== mtimeNsec[node];
   }
 
   tellTimes(node: number, stat: Float64Array, always = false): void {
-    if (!always && !this.#timesDiffer(node, stat)) return;
+    if (!always && !this.timesDiffer(node, stat)) return;
     const tree = this.#tree;
     tree.mtimeSec[node] = stat[Stat.mtimeSec]!;
     tree.mtimeNsec[node] = stat[Stat.mtimeNsec]!;
