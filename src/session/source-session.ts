@@ -143,7 +143,8 @@ export class SourceSession {
     this.graph = new Graph({
       world,
       stepsPerTurnMax: 64,
-      restarts: { restartsMax: 3, restartWindowMs: 10000 },
+      // A step that throws has lost what it had in hand: only a new comparison makes that good.
+      restarts: { restartsMax: 0, restartWindowMs: 10000 },
       failed: (failure) => this.#fail(failure.cause),
     });
     this.#changes = this.graph.channel<number>({ name: "changes", capacity: 1, sampleEvery: 64 });
