@@ -112,8 +112,8 @@ export class Applier implements Operations {
   }
 
   /**
-   * Descriptor of a new regular file. Opened when it is needed, because a directory of a million new
-   * files is announced as a whole and then filled file by file.
+   * Descriptor of a new regular file. Opened when it is needed, because a directory of a million
+   * new files is announced as a whole and then filled file by file.
    */
   #stagedFd(node: number, staged: Staged): number {
     if (staged.fd >= 0) return staged.fd;
@@ -354,8 +354,7 @@ export class Applier implements Operations {
     const tree = this.#tree;
     this.#live(node);
     const staged = this.#staged.get(node);
-    const open =
-      staged === undefined ? this.#writable.peek(node) : this.#stagedAt(node, staged)[0];
+    const open = staged === undefined ? this.#writable.peek(node) : this.#stagedAt(node, staged)[0];
     let result: number;
     if (open >= 0) {
       result = this.#files.setTimes(open, noName, mtimeSec, mtimeNsec);

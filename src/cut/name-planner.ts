@@ -151,8 +151,8 @@ export class NamePlanner {
   }
 
   /**
-   * A change of content was told of a name that has changed too, so perhaps of a file that has moved
-   * away from it: whatever moves in this round or, being told later, in the next one is read.
+   * A change of content was told of a name that has changed too, so perhaps of a file that has
+   * moved away from it: whatever moves in this round or, being told later, in the next one is read.
    */
   suspectContent(): void {
     this.#suspectRounds = 2;
@@ -520,9 +520,7 @@ export class NamePlanner {
     // Another link may have taken the name since; its text must not become this node's.
     const again = this.#files.statAt(dirFd, slot.name, this.#stat);
     const isSame =
-      again === 0 &&
-      this.#stat[Stat.ino] === inoOf(slot) &&
-      this.#stat[Stat.gen] === genOf(slot);
+      again === 0 && this.#stat[Stat.ino] === inoOf(slot) && this.#stat[Stat.gen] === genOf(slot);
     return this.#linkTarget.slice(0, isSame ? Math.max(bytes, 0) : 0);
   }
 

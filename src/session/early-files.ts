@@ -3,8 +3,8 @@
  *
  * A new file has no name until PLACE, so nobody can see it, and nothing has to be undone when the
  * epoch never becomes whole: its bytes need not be held, spooled and copied. All else waits.
- * An id can be taken early because the source does not use it again before the epoch in which it was
- * freed has been acknowledged.
+ * An id can be taken early because the source does not use it again before the epoch in which it
+ * was freed has been acknowledged.
  */
 import type { Applier } from "../apply/index.ts";
 import { decodeOperation, FrameType } from "../wire/index.ts";
