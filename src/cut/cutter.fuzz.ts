@@ -161,6 +161,8 @@ export class CutRig {
     });
     this.#frames = {};
     this.#dataBytes = 0;
+    // The epoch is applied: to the source that is its acknowledgement.
+    this.sourceTree.giveBackIds(this.sourceTree.takeFreedIds());
     this.onCommit();
   }
 
