@@ -4,7 +4,8 @@
  * script that changes the source tells the dirty set itself, exactly, or more widely, in any order.
  *
  * The property: whenever an epoch is committed and not marked fuzzy, and nothing has changed since
- * the last drain that is still to be handled, the two trees are equal, as src/verify judges, which shares no code with either.
+ * the last drain that is still to be handled, the two trees are equal, as src/verify judges, which
+ * shares no code with either.
  */
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
