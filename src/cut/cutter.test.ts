@@ -149,6 +149,23 @@ test("a change of what was read costs another round; the epoch stays whole", asy
   await rig.assertEqual("after the second round");
 });
 
+test("a name that changes while names are looked at costs another round", async (context) => {
+  const { rig, script } = live(context, (s) => {
+    s.create("a", bytes(1000));
+    s.mkdir("d");
+  });
+  script.rename("a", "b");
+  let drains = 0;
+  // At the first drain the rename is told; at the second the cut asks whether it still holds.
+  rig.onDrain = () => {
+    if (++drains === 2) script.rename("b", "d/c");
+  };
+  const epoch = only(rig.settle());
+  assert.deepEqual(moves(epoch), { rename: 2 });
+  assert.equal(epoch.fuzzy, false);
+  await rig.assertEqual("after both renames");
+});
+
 test("a change of what was not read waits for the next epoch", async (context) => {
   const { rig, script } = live(context, (s) => {
     s.create("a", bytes(1000));
