@@ -52,6 +52,7 @@ import "./workloads/databases.test.ts";
 import "./workloads/editors.test.ts";
 import "./workloads/git.test.ts";
 import "./workloads/mirror.test.ts";
+import "./workloads/roots.test.ts";
 import "./workloads/stressors.test.ts";
 import "./workloads/trees.test.ts";
 import "../tools/launcher.test.ts";

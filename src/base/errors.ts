@@ -26,6 +26,7 @@ export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 /** Every code with its kind, the exit code when it ends the program, and what the user can do. */
 export const errorTable = {
   ROOT_MISSING: { kind: "fatal", exit: 3, advice: "create the folder or correct the path" },
+  ROOT_REPLACED: { kind: "fatal", exit: 5, advice: "look what became of it, then start again" },
   ROOT_NOT_DIRECTORY: { kind: "fatal", exit: 3, advice: "name a folder, not a file" },
   ROOT_UNREADABLE: { kind: "fatal", exit: 3, advice: "run as a user who may read it, or as root" },
   ROOT_UNWRITABLE: { kind: "fatal", exit: 3, advice: "run as a user who may write it, or as root" },

@@ -9,12 +9,22 @@ import { SyncError } from "../base/index.ts";
 import type { CaptureBackend, ChangeSink } from "../capture/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
-import type { Files, World } from "../world/index.ts";
+import {
+  Errno,
+  type Files,
+  Open,
+  Stat,
+  statSlots,
+  type Timer,
+  type World,
+} from "../world/index.ts";
 import { SourceSession, type SourceStatus } from "./source-session.ts";
 
 /** Pause before a lost link is tried again: doubles up to the longest. */
 export const retryMsMin = 250;
 export const retryMsMax = 30_000;
+/** The source's path is looked at this often. */
+export const rootCheckMs = 1000;
 /** Times a target may diverge in a row before the user has to look. */
 export const divergedCountMax = 5;
 
@@ -60,8 +70,46 @@ export class Mirror {
     return this.#session;
   }
 
-  /** Runs until stopped; rejects with the SyncError that trying again cannot mend. */
+  /**
+   * Runs until stopped; rejects with the SyncError that trying again cannot mend, and with
+   * ROOT_REPLACED when the source's path no longer leads to the folder that is mirrored.
+   */
   async run(): Promise<void> {
+    this.#watchRoot();
+    try {
+      await this.#mirror();
+    } finally {
+      this.#rootTimer?.cancel();
+    }
+    if (this.#rootError !== undefined) throw this.#rootError;
+  }
+
+  #rootTimer: Timer | undefined;
+  #rootError: SyncError | undefined;
+
+  /** No event tells reliably that a folder above the root was renamed or mounted over. */
+  #watchRoot(): void {
+    const { files, rootFd, rootPath, world } = this.#options;
+    const fd = files.openPath(rootPath, Open.path);
+    const there = new Float64Array(statSlots);
+    const own = new Float64Array(statSlots);
+    const isThere = fd >= 0 && files.fstat(fd, there) === 0;
+    if (fd >= 0) files.close(fd);
+    const isSame =
+      isThere &&
+      files.fstat(rootFd, own) === 0 &&
+      there[Stat.ino] === own[Stat.ino] &&
+      there[Stat.dev] === own[Stat.dev];
+    if (isSame || fd === -Errno.EACCES) {
+      this.#rootTimer = world.clock.after(rootCheckMs, () => this.#watchRoot());
+      return;
+    }
+    const what = isThere ? "is another folder now" : "is not there any more";
+    this.#rootError = new SyncError("ROOT_REPLACED", `${Buffer.from(rootPath).toString()} ${what}`);
+    this.stop();
+  }
+
+  async #mirror(): Promise<void> {
     let delayMs = retryMsMin;
     while (!this.#isStopping) {
       let error: SyncError | undefined;
