@@ -1,6 +1,7 @@
 /**
- * The source's folder is taken away, or another one put in its place, while it is mirrored: Lockstep
- * must stop by itself with the code for a safety halt, and must not carry the new state over.
+ * The source's folder is taken away, or another one put in its place, while it is mirrored:
+ * Lockstep must stop by itself with the code for a safety halt, and must not carry the new state
+ * over.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
