@@ -35,6 +35,7 @@ import "../src/tree/name-table.test.ts";
 import "../src/tree/tree.test.ts";
 import "../src/verify/compare-trees.test.ts";
 import "../src/wire/decoder.test.ts";
+import "../src/wire/hold-prefix.test.ts";
 import "../src/wire/round-trip.test.ts";
 import "../src/world/fake-clock.test.ts";
 import "./cli/doctor.test.ts";

@@ -4,12 +4,10 @@
  * epoch; one that a crash left behind is removed when the target is scanned.
  */
 
-const prefix: Uint8Array = new TextEncoder().encode(".lockstep-hold.");
+import { holdPrefix } from "../wire/index.ts";
+
+export { isHoldName } from "../wire/index.ts";
 
 export function holdName(node: number): Uint8Array {
-  return new TextEncoder().encode(`.lockstep-hold.${node}`);
-}
-
-export function isHoldName(name: Uint8Array): boolean {
-  return name.length > prefix.length && prefix.every((byte, at) => name[at] === byte);
+  return Buffer.concat([holdPrefix, Buffer.from(String(node))]);
 }

@@ -386,7 +386,7 @@ export class Cutter {
         this.counters.filesScanned++;
         const id = tree.names.find(node, name);
         if (id !== 0) seen.add(id);
-        if (!this.#planner.isSameMount(stat)) return;
+        if (!this.#planner.isSameMount(stat) || this.#planner.isReserved(node, name)) return;
         const known = id === 0 ? 0 : tree.names.node[id]!;
         const same =
           known !== 0 && tree.ino[known] === stat[Stat.ino] && tree.gen[known] === stat[Stat.gen];

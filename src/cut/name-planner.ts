@@ -16,7 +16,7 @@ import type { Directories } from "../descriptors/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import { rootId, type Tree } from "../tree/index.ts";
 import { Errno, errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts";
-import { type OpWriter, symlinkBytesMax } from "../wire/index.ts";
+import { isHoldName, type OpWriter, symlinkBytesMax } from "../wire/index.ts";
 import type { DirtySet } from "./dirty-set.ts";
 import { genOf, inoOf, type Slot, slotKey } from "./slot.ts";
 
@@ -88,7 +88,7 @@ export class NamePlanner {
    * directory that is not where it was.
    */
   observe(parent: number, name: Uint8Array): Slot | undefined {
-    if (!this.#tree.isLive(parent)) return undefined;
+    if (!this.#tree.isLive(parent) || this.isReserved(parent, name)) return undefined;
     const dirFd = this.#directories.get(parent);
     // The directory itself has moved or gone. That is told of the directory; its names stay.
     if (dirFd < 0) return undefined;
@@ -102,6 +102,18 @@ export class NamePlanner {
     }
     this.#problem(parent, "stat", result);
     return undefined;
+  }
+
+  /** A name that the target keeps for itself. It is told as a problem and not mirrored. */
+  isReserved(parent: number, name: Uint8Array): boolean {
+    if (parent !== rootId || !isHoldName(name)) return false;
+    this.#problems.add({
+      side: "source",
+      path: Buffer.from(name).toString("utf8"),
+      operation: "mirror a reserved name",
+      errno: "EPERM",
+    });
+    return true;
   }
 
   isSameMount(stat: Float64Array): boolean {

@@ -1,6 +1,7 @@
 export { decodeBye, decodeHello, decodeProblem, decodeWelcome, encodeControl } from "./control.ts";
 export type { Bye, Hello, Welcome, WireProblem } from "./control.ts";
 export { FrameReader } from "./frame-reader.ts";
+export { holdPrefix, isHoldName } from "./hold-prefix.ts";
 export { decodeManifestEntry, encodeManifestEntry } from "./manifest.ts";
 export type { ManifestEntry } from "./manifest.ts";
 export { decodeCommit, decodeOperation } from "./op-decoder.ts";

@@ -60,6 +60,7 @@ export function decodeManifestEntry(bytes: Uint8Array, start: number, end: numbe
   const isRoot = nameEnd === start + fixedBytes;
   const numbers = [view.getFloat64(20, true), view.getFloat64(28, true), view.getFloat64(36, true)];
   if (!numbers.every(Number.isSafeInteger)) malformed();
+  if (view.getUint32(44, true) >= 1_000_000_000) malformed();
   return {
     node: view.getUint32(0, true),
     parent: view.getUint32(4, true),

@@ -12,6 +12,7 @@ import {
   nameBytesMax,
   RenameFlag,
   symlinkBytesMax,
+  writeBytesMax,
 } from "./protocol.ts";
 
 export interface Operations {
@@ -57,6 +58,7 @@ export function decodeOperation(
   switch (type) {
     case FrameType.write:
       atLeast(length, 13);
+      if (length - 12 > writeBytesMax) malformed("a write is too long");
       return to.write(view.getUint32(0, true), whole(view, 4), bytes, start + 12, end);
     case FrameType.times:
       exactly(length, 16);
