@@ -55,6 +55,7 @@ import "./workloads/databases.test.ts";
 import "./workloads/editors.test.ts";
 import "./workloads/git.test.ts";
 import "./workloads/mirror.test.ts";
+import "./workloads/random.test.ts";
 import "./workloads/roots.test.ts";
 import "./workloads/stressors.test.ts";
 import "./workloads/trees.test.ts";
