@@ -2,8 +2,8 @@
  * What a first comparison must carry in one go, and random changes of every kind.
  *
  * The random ones are drawn from a seed that is printed: LOCKSTEP_WORKLOADS_SEED=7 draws the same
- * again, LOCKSTEP_WORKLOADS_OPERATIONS=20000 makes more of them. A change that fails (a folder moved
- * into itself, a name that is gone) is part of the mixture.
+ * again, LOCKSTEP_WORKLOADS_OPERATIONS=20000 makes more of them. A change that fails (a folder
+ * moved into itself, a name that is gone) is part of the mixture.
  */
 import { randomInt } from "node:crypto";
 import {
