@@ -10,7 +10,7 @@
  * next one compares everything anew.
  */
 import { type ActorHandle, type Channel, type Context, Graph } from "../actor/index.ts";
-import { SyncError } from "../base/index.ts";
+import { assert, SyncError } from "../base/index.ts";
 import type { CaptureBackend } from "../capture/index.ts";
 import { type CutCounters, Cutter } from "../cut/index.ts";
 import type { ProblemLog } from "../model/index.ts";
@@ -147,7 +147,9 @@ export class SourceSession {
       restarts: { restartsMax: 0, restartWindowMs: 10000 },
       failed: (failure) => this.#fail(failure.cause),
     });
-    this.#changes = this.graph.channel<number>({ name: "changes", capacity: 1, sampleEvery: 64 });
+    // One message at a time is under way; the second place is never taken, because an actor whose
+    // output is full cannot be pulled, and the cut must always be able to have capture drain.
+    this.#changes = this.graph.channel<number>({ name: "changes", capacity: 2, sampleEvery: 64 });
     this.#frames = this.graph.channel<Uint8Array>({
       name: "frames",
       capacity: frameCountMax,
@@ -194,7 +196,7 @@ export class SourceSession {
       clock: world.clock,
       tree: this.#tree,
       writer: new OpWriter((piece) => this.#outbox.push(piece)),
-      drain: () => this.#context?.pull(this.#capture),
+      drain: () => this.#pullCapture(),
       watchDirectory: (fd, ino, gen) => backend.watchDirectory(fd, ino, gen),
       unwatchDirectory: (ino, gen) => backend.unwatchDirectory(ino, gen),
       hasRoom: () => this.#hasRoom(),
@@ -296,12 +298,26 @@ export class SourceSession {
     for (let i = 0; i < drainCountPerStep && more; i++) more = backend.drain(this.#cutter.dirty);
     if (more) context.wake();
     // Most events of a busy filesystem are not about our folder.
-    if (!this.#cutter.dirty.isEmpty || this.#cutter.stores.count > 0) this.#changes.tx.trySend(1);
+    const hasChanges = !this.#cutter.dirty.isEmpty || this.#cutter.stores.count > 0;
+    // Asking a full channel for room would have us called again as soon as there is some.
+    if (!hasChanges || this.#isCutTold) return;
+    this.#isCutTold = true;
+    this.#changes.tx.send(1);
   }
+
+  /** What this drains decides whether a cut is clean: it must not be skipped in silence. */
+  #pullCapture(): void {
+    const done = this.#context?.pull(this.#capture) ?? false;
+    assert(done || this.#phase === "ended", "capture can be drained while a cut is validated");
+  }
+
+  /** A message that there are changes is on its way to the cut. */
+  #isCutTold = false;
 
   #stepCut(context: Context): void {
     this.#context = context;
     if (this.#changes.rx.available() > 0) this.#changes.rx.commit(1);
+    this.#isCutTold = false;
     if (this.#phase !== "mirroring") return;
     this.#flushOutbox();
     const now = this.#options.world.clock.monotonicUs();
