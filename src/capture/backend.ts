@@ -79,3 +79,21 @@ export interface CaptureBackend {
   unwatchDirectory(ino: number, gen: number): void;
   close(): void;
 }
+
+const ignore = (): void => {};
+
+/** A sink that hears nothing: to empty a backend whose events are of no use. */
+export const deafSink: ChangeSink = {
+  written: ignore,
+  appended: ignore,
+  truncated: ignore,
+  unknownContent: ignore,
+  stored: ignore,
+  mapped: ignore,
+  attributes: ignore,
+  closed: ignore,
+  name: ignore,
+  path: ignore,
+  lost: ignore,
+  overflow: ignore,
+};

@@ -12,7 +12,7 @@ import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Applier, TargetScan } from "../apply/index.ts";
-import { type ChangeSink, NameChange } from "../capture/index.ts";
+import { type ChangeSink, deafSink, NameChange } from "../capture/index.ts";
 import { type Problem, ProblemLog } from "../model/index.ts";
 import { rootId, Tree } from "../tree/index.ts";
 import { compareTrees } from "../verify/index.ts";
@@ -500,7 +500,7 @@ export async function fuzzCutter(seed: number, rounds: number): Promise<Epoch[]>
     for (let i = 0; i < 25; i++) randomChange(script, pick);
     if (pick(2) === 0) fs.cpSync(rig.source, rig.target, { recursive: true });
     if (pick(2) === 0) fs.writeFileSync(join(rig.target, "n31"), "left over");
-    rig.drain({ ...nobody });
+    rig.drain({ ...deafSink });
     script.widen = (from, to) =>
       pick(3) === 0 ? [Math.max(0, from - pick(9000)), to + pick(900)] : [from, to];
     rig.shuffle = disorder(pick);
@@ -554,19 +554,3 @@ export async function fuzzCutter(seed: number, rounds: number): Promise<Epoch[]>
     rig.end();
   }
 }
-
-const ignore = (): void => {};
-const nobody: ChangeSink = {
-  written: ignore,
-  appended: ignore,
-  truncated: ignore,
-  unknownContent: ignore,
-  stored: ignore,
-  mapped: ignore,
-  attributes: ignore,
-  closed: ignore,
-  name: ignore,
-  path: ignore,
-  lost: ignore,
-  overflow: ignore,
-};

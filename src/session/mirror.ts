@@ -6,7 +6,7 @@
  * new link begins with a comparison of everything. Anything that trying again cannot mend ends it.
  */
 import { SyncError } from "../base/index.ts";
-import type { CaptureBackend, ChangeSink } from "../capture/index.ts";
+import { type CaptureBackend, deafSink } from "../capture/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import {
@@ -57,17 +57,13 @@ export class Mirror {
     options.backend.start(() => {
       if (this.#session !== undefined) this.#session.kernelReadable();
       // Between links events are of no use: the next link compares everything.
-      else while (options.backend.drain(nobody));
+      else while (options.backend.drain(deafSink));
     });
   }
 
   /** Status of the present session; undefined between links. */
   status(): SourceStatus | undefined {
     return this.#session?.status();
-  }
-
-  get session(): SourceSession | undefined {
-    return this.#session;
   }
 
   /**
@@ -168,19 +164,3 @@ export class Mirror {
     });
   }
 }
-
-const ignore = (): void => {};
-const nobody: ChangeSink = {
-  written: ignore,
-  appended: ignore,
-  truncated: ignore,
-  unknownContent: ignore,
-  stored: ignore,
-  mapped: ignore,
-  attributes: ignore,
-  closed: ignore,
-  name: ignore,
-  path: ignore,
-  lost: ignore,
-  overflow: ignore,
-};

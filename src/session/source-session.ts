@@ -31,13 +31,12 @@ import {
   type Welcome,
 } from "../wire/index.ts";
 import { asSyncError, byeError, checkProtocol, features, programVersion } from "./greeting.ts";
+import { Heartbeat } from "./heartbeat.ts";
 import {
   drainMsMax,
   frameCountMax,
   framesBytesMax,
   greetingMsMax,
-  pingMs,
-  silenceMsMax,
   timerEarlyUs,
   windowBytesMax,
 } from "./limits.ts";
@@ -111,7 +110,7 @@ export class SourceSession {
   #sentBytes = 0;
   #consumedBytes = 0;
   #isBlocked = false;
-  #silentCount = 0;
+  readonly #heartbeat: Heartbeat = new Heartbeat();
   #startedUs = 0;
   #end: (error: SyncError | undefined) => void = () => {};
   #roundTripUs = 0;
@@ -278,11 +277,6 @@ export class SourceSession {
     };
   }
 
-  /** Everything that has happened is acknowledged. */
-  get isQuiet(): boolean {
-    return this.#isLive && this.#cutter.isIdle && this.#sent.length === 0;
-  }
-
   #hasRoom(): boolean {
     return (
       this.#outbox.length === 0 &&
@@ -300,9 +294,7 @@ export class SourceSession {
     // Most events of a busy filesystem are not about our folder.
     const hasChanges = !this.#cutter.dirty.isEmpty || this.#cutter.stores.count > 0;
     // Asking a full channel for room would have us called again as soon as there is some.
-    if (!hasChanges || this.#isCutTold) return;
-    this.#isCutTold = true;
-    this.#changes.tx.send(1);
+    if (hasChanges && this.#changes.rx.available() === 0) this.#changes.tx.send(1);
   }
 
   /** What this drains decides whether a cut is clean: it must not be skipped in silence. */
@@ -311,13 +303,9 @@ export class SourceSession {
     assert(done || this.#phase === "ended", "capture can be drained while a cut is validated");
   }
 
-  /** A message that there are changes is on its way to the cut. */
-  #isCutTold = false;
-
   #stepCut(context: Context): void {
     this.#context = context;
     if (this.#changes.rx.available() > 0) this.#changes.rx.commit(1);
-    this.#isCutTold = false;
     if (this.#phase !== "mirroring") return;
     this.#flushOutbox();
     const now = this.#options.world.clock.monotonicUs();
@@ -396,21 +384,11 @@ export class SourceSession {
     this.#listen(context);
   }
 
-  #nextPingUs = 0;
-  #pingTimer: Timer | undefined;
-
-  /**
-   * Heartbeat: asks a quiet peer, and gives up on a silent one. Silence is counted in looks, not in
-   * time: what it said while this side was at work waits in the socket.
-   */
+  /** Asks a quiet peer, and gives up on a silent one. */
   #listen(context: Context): void {
-    const { clock } = this.#options.world;
-    const now = clock.monotonicUs();
-    if (now < this.#nextPingUs - timerEarlyUs || this.#phase === "ended") return;
-    this.#nextPingUs = now + pingMs * 1000;
-    this.#pingTimer?.cancel();
-    this.#pingTimer = context.after(pingMs);
-    if (this.#silentCount++ * pingMs > silenceMsMax) {
+    if (this.#phase === "ended" || !this.#heartbeat.isDue(context)) return;
+    const now = this.#options.world.clock.monotonicUs();
+    if (this.#heartbeat.isLost()) {
       this.#finish(new SyncError("LINK_LOST", "the target has been silent for too long"));
     } else if (this.#phase === "greeting") {
       if (now - this.#startedUs > greetingMsMax * 1000) {
@@ -425,7 +403,7 @@ export class SourceSession {
 
   #onData(bytes: Uint8Array): void {
     if (this.#phase === "ended") return;
-    this.#silentCount = 0;
+    this.#heartbeat.heard();
     try {
       this.#reader.push(bytes);
     } catch (error) {

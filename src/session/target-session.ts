@@ -14,10 +14,11 @@ import { SyncError } from "../base/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import { Tree } from "../tree/index.ts";
-import type { Files, Timer, World } from "../world/index.ts";
+import type { Files, World } from "../world/index.ts";
 import {
   type Bye,
   CommitFlag,
+  commitFrameBytes,
   decodeBye,
   decodeCommit,
   decodeOperation,
@@ -32,16 +33,9 @@ import {
 } from "../wire/index.ts";
 import { asSyncError, byeError, features, programVersion } from "./greeting.ts";
 import { EarlyFiles } from "./early-files.ts";
+import { Heartbeat } from "./heartbeat.ts";
 import { HeldEpoch, type SpoolPlace } from "./held-epoch.ts";
-import {
-  creditBytesMin,
-  drainMsMax,
-  epochCountMax,
-  heldBytesMax,
-  pingMs,
-  silenceMsMax,
-  timerEarlyUs,
-} from "./limits.ts";
+import { creditBytesMin, drainMsMax, epochCountMax, heldBytesMax, timerEarlyUs } from "./limits.ts";
 
 /** Batches of directory entries scanned in one step. */
 const scanStepsPerTurn = 8;
@@ -72,11 +66,6 @@ export interface TargetStatus {
   nodes: number;
 }
 
-interface Ack {
-  epoch: number;
-  consumed: number;
-}
-
 export class TargetSession {
   /** Resolves when the session has ended; undefined without error. */
   readonly done: Promise<SyncError | undefined>;
@@ -89,7 +78,8 @@ export class TargetSession {
   readonly #reader: FrameReader;
   readonly #writer: OpWriter;
   readonly #epochs: Channel<HeldEpoch>;
-  readonly #acks: Channel<Ack>;
+  /** Numbers of applied epochs. */
+  readonly #acks: Channel<number>;
   readonly #receive: ActorHandle;
   readonly #send: ActorHandle;
   readonly #ready: HeldEpoch[] = [];
@@ -99,6 +89,7 @@ export class TargetSession {
   #consumed = 0;
   #credited = 0;
   #isPaused = false;
+  readonly #heartbeat: Heartbeat = new Heartbeat();
   #isBlocked = false;
   #closed = false;
   #end: (error: SyncError | undefined) => void = () => {};
@@ -144,7 +135,7 @@ export class TargetSession {
       weigh: (epoch) => Math.min(epoch.bytes, heldBytesMax),
       weightMax: heldBytesMax,
     });
-    this.#acks = this.graph.channel<Ack>({ name: "acks", capacity: 64, sampleEvery: 64 });
+    this.#acks = this.graph.channel<number>({ name: "acks", capacity: 64, sampleEvery: 64 });
     this.#receive = this.graph.actor({
       name: "receive",
       troupe: "target",
@@ -176,11 +167,7 @@ export class TargetSession {
   start(early: Uint8Array): void {
     this.#welcome();
     this.graph.start();
-    if (early.length > 0) this.#onData(early);
-  }
-
-  onData(bytes: Uint8Array): void {
-    this.#onData(bytes);
+    if (early.length > 0) this.onData(early);
   }
 
   onDrain(): void {
@@ -211,9 +198,9 @@ export class TargetSession {
     );
   }
 
-  #onData(bytes: Uint8Array): void {
+  onData(bytes: Uint8Array): void {
     if (this.#closed) return;
-    this.#silentCount = 0;
+    this.#heartbeat.heard();
     try {
       this.#reader.push(bytes);
       if (this.#isStreaming && !this.#held.isEmpty) this.#handOver();
@@ -320,7 +307,7 @@ export class TargetSession {
       while (this.#epochs.rx.available() > 0 && this.#acks.tx.vacant() > 0) {
         const epoch = this.#epochs.rx.peek(0);
         this.#applyEpoch(epoch);
-        this.#acks.tx.send({ epoch: this.status.epoch, consumed: this.#consumed });
+        this.#acks.tx.send(this.status.epoch);
         this.#epochs.rx.commit(1);
       }
     } catch (error) {
@@ -356,7 +343,7 @@ export class TargetSession {
     this.#tree.takeFreedIds(); // ids are chosen by the source
     const { commit } = epoch;
     if (commit === undefined) return;
-    this.#consumed += 30;
+    this.#consumed += commitFrameBytes;
     status.epoch = commit.epoch;
     status.cutWallMs = commit.wallMs;
     if (commit.flags & CommitFlag.fuzzy) status.fuzzyEpochs++;
@@ -387,13 +374,10 @@ export class TargetSession {
     const { status } = this;
     status.heldBytes = this.#held.bytes;
     status.spoolBytes = this.#held.spoolBytes;
-    let last: Ack | undefined;
-    while (this.#acks.rx.available() > 0) {
-      last = this.#acks.rx.peek(0);
-      this.#acks.rx.commit(1);
-    }
+    const applied = this.#acks.rx.available();
+    this.#acks.rx.commit(applied);
     const consumed = this.#consumed + this.#held.bytes;
-    if (last === undefined && consumed - this.#credited < creditBytesMin) return;
+    if (applied === 0 && consumed - this.#credited < creditBytesMin) return;
     this.#credited = consumed;
     const payload = new Uint8Array(16);
     const view = new DataView(payload.buffer);
@@ -402,24 +386,12 @@ export class TargetSession {
     this.#writer.control(FrameType.ack, payload);
   }
 
-  /**
-   * Heartbeat: a peer that has been silent too long is lost. Silence is counted in looks, not in
-   * time: what it said while this side was at work waits in the socket.
-   */
   #listen(context: Context): void {
-    const now = this.#options.world.clock.monotonicUs();
-    if (now < this.#nextPingUs - timerEarlyUs) return;
-    this.#nextPingUs = now + pingMs * 1000;
-    this.#pingTimer?.cancel();
-    this.#pingTimer = context.after(pingMs);
-    if (this.#isPaused) this.#silentCount = 0;
-    if (this.#silentCount++ * pingMs <= silenceMsMax) return;
+    if (!this.#heartbeat.isDue(context)) return;
+    if (this.#isPaused) this.#heartbeat.heard();
+    if (!this.#heartbeat.isLost()) return;
     this.#bye(new SyncError("LINK_LOST", "the source has been silent for too long"));
   }
-
-  #silentCount = 0;
-  #nextPingUs = 0;
-  #pingTimer: Timer | undefined;
 
   #bye(error: SyncError): void {
     if (this.#closed) return;

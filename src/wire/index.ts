@@ -10,6 +10,7 @@ export { OpWriter } from "./op-writer.ts";
 export {
   attributesBytesMax,
   CommitFlag,
+  commitFrameBytes,
   firstOperationType,
   FrameType,
   mixChecksum,

@@ -52,6 +52,9 @@ export type FrameType = (typeof FrameType)[keyof typeof FrameType];
 /** Frames of this type and above change the target: they are counted and checked by COMMIT. */
 export const firstOperationType: number = FrameType.create;
 
+/** Bytes of a COMMIT frame, its length field and type included. */
+export const commitFrameBytes = 30;
+
 export const CommitFlag = {
   /** Not proved to be a past state of the source as a whole. */
   fuzzy: 1,
