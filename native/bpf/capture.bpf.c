@@ -13,7 +13,12 @@
  *   that is full `lost_all` is set. User space turns either into a rescan: no loss is silent.
  * - The program never reports what its own process writes (`self_tgid` in the pid namespace given).
  * - Kernel structures are dereferenced directly through BTF pointers; helper calls for the same
- *   (BPF_CORE_READ) cost some 500 ns more on each write.
+ *   (BPF_CORE_READ) cost some 500 ns more on each write. The pointers are untrusted ones
+ *   (bpf_rdonly_cast): with each step from a trusted one the verifier searches all of the kernel's
+ *   BTF for the names of marker types.
+ * - What is called from several places and has a loop is a global function: the verifier looks
+ *   through those once, and through static ones once a call and state (docs/adr/0017). Their
+ *   arguments are numbers, so files are handed on by address.
  */
 #include "kernel_types.h"
 #include "capture.h"
@@ -26,6 +31,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 extern void *bpf_rdonly_cast(void *obj, __u32 btf_id) __ksym;
 #define cast(p, type) ((type *)bpf_rdonly_cast((void *)(p), bpf_core_type_id_kernel(type)))
+#define current_task() cast(bpf_get_current_task_btf(), struct task_struct)
 
 /* Set before loading. */
 const volatile u32 watched_dev = 0;
@@ -84,10 +90,10 @@ static __always_inline int below_root(struct dentry *d, struct inode *inode)
 	bool alias = names > 1 || (names && !d->d_hash.pprev);
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < DEPTH_MAX; i++) {
-		struct inode *at = d->d_inode;
-		if (at && at->i_ino == root_ino) return 1;
+		/* Without looking for null: reading through it gives 0, and no inode has that number. */
+		if (d->d_inode->i_ino == root_ino) return 1;
 		struct dentry *parent = d->d_parent;
-		if (!parent || parent == d)
+		if (parent == d)
 			return alias || (names && d != inode->i_sb->s_root) ? LS_FLAG_ALIAS + 1 : 0;
 		d = parent;
 	}
@@ -131,15 +137,16 @@ static __always_inline void emit(struct inode *inode, u8 op, u8 flags, u64 pos, 
 	bpf_ringbuf_submit(e, 0);
 }
 
-static __noinline void emit_rescan(void)
+__noinline int emit_rescan(void)
 {
 	lost_all = 1;
 	struct ls_event *e = bpf_ringbuf_reserve(&ring, sizeof *e, 0);
-	if (!e) return;
+	if (!e) return 0;
 	__builtin_memset(e, 0, sizeof *e);
 	e->op = LS_OP_RESCAN;
 	e->time_ns = bpf_ktime_get_ns();
 	bpf_ringbuf_submit(e, 0);
+	return 0;
 }
 
 /* The file behind `f` when it lies on the watched filesystem; sets `where`. */
@@ -152,20 +159,28 @@ static __always_inline struct inode *watched_inode(struct file *f, bool any_type
 	return *where ? inode : 0;
 }
 
-static __noinline void emit_file(struct file *f, u8 op, u8 flags, u64 pos, u64 len)
+/* `file` is the address of a struct file. */
+__noinline int emit_file(u64 file, u32 op, u32 flags, u64 pos, u64 len)
 {
 	int where = 0;
-	struct inode *inode = watched_inode(f, op == LS_OP_ATTR, &where);
+	struct inode *inode = watched_inode(cast(file, struct file), op == LS_OP_ATTR, &where);
 	if (inode) emit(inode, op, flags | (where - 1), pos, len);
+	return 0;
 }
 
-static __always_inline struct file *file_of(struct task_struct *task, u32 fd)
+/* A pointer in kernel memory as a number, which global functions take. */
+static __always_inline u64 address_at(const void *place)
+{
+	u64 address = 0;
+	bpf_probe_read_kernel(&address, sizeof address, place);
+	return address;
+}
+
+/* The address of the struct file behind a descriptor, or 0. */
+static __always_inline u64 file_of(struct task_struct *task, u32 fd)
 {
 	struct fdtable *table = task->files->fdt;
-	if (fd >= table->max_fds) return 0;
-	struct file *f = 0;
-	bpf_probe_read_kernel(&f, sizeof f, table->fd + fd);
-	return f ? cast(f, struct file) : 0;
+	return fd < table->max_fds ? address_at(table->fd + fd) : 0;
 }
 
 /*
@@ -181,23 +196,25 @@ static __always_inline bool is_shared(struct task_struct *task, struct file *f)
 }
 
 /* A write at the descriptor's own position, which has just moved past it. */
-static __always_inline void emit_at_position(struct task_struct *task, struct file *f, long ret)
+static __always_inline void emit_at_position(struct task_struct *task, u64 file, long ret)
 {
-	u8 flags = is_shared(task, f) ? LS_FLAG_SHARED_POS : 0;
-	emit_file(f, LS_OP_WRITE, flags, f->f_pos - ret, ret);
+	struct file *f = cast(file, struct file);
+	u32 flags = is_shared(task, f) ? LS_FLAG_SHARED_POS : 0;
+	emit_file(file, LS_OP_WRITE, flags, f->f_pos - ret, ret);
 }
 
-static __always_inline void emit_at_offset(struct file *f, u64 pos, long ret, u64 rw_flags)
+static __always_inline void emit_at_offset(u64 file, u64 pos, long ret, u64 rw_flags)
 {
-	if ((rw_flags & RWF_APPEND) || ((f->f_flags & O_APPEND) && !(rw_flags & RWF_NOAPPEND)))
-		emit_file(f, LS_OP_WRITE, LS_FLAG_APPEND, 0, ret);
+	bool appends = (cast(file, struct file)->f_flags & O_APPEND) && !(rw_flags & RWF_NOAPPEND);
+	if ((rw_flags & RWF_APPEND) || appends)
+		emit_file(file, LS_OP_WRITE, LS_FLAG_APPEND, 0, ret);
 	else
-		emit_file(f, LS_OP_WRITE, 0, pos, ret);
+		emit_file(file, LS_OP_WRITE, 0, pos, ret);
 }
 
 #include "paths.h"
 
-static __always_inline void on_fallocate(struct file *f, u64 mode, u64 pos, u64 len)
+static __always_inline void on_fallocate(u64 f, u64 mode, u64 pos, u64 len)
 {
 	if (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
 		emit_file(f, LS_OP_TRUNCATE, 0, pos, 0);
@@ -216,7 +233,7 @@ static __always_inline bool changes_content(u32 command)
 	       command == XFS_IOC_EXCHANGE_RANGE || command == BTRFS_IOC_ENCODED_WRITE;
 }
 
-static __always_inline void on_ioctl(struct task_struct *task, struct file *f, u32 command,
+static __always_inline void on_ioctl(struct task_struct *task, u64 f, u32 command,
 				     u64 argument)
 {
 	if (changes_content(command)) {
@@ -225,7 +242,7 @@ static __always_inline void on_ioctl(struct task_struct *task, struct file *f, u
 		/* Exchanges change a second file, whose descriptor stands in the argument. */
 		if (command != XFS_IOC_EXCHANGE_RANGE && !skip) return;
 		if (bpf_probe_read_user(&other, sizeof other, (void *)(argument + skip))) return;
-		struct file *second = file_of(task, other);
+		u64 second = file_of(task, other);
 		if (second) emit_file(second, LS_OP_UNKNOWN, 0, 0, 0);
 		return;
 	}
@@ -256,10 +273,10 @@ static __always_inline void on_utimensat(struct task_struct *task, struct pt_reg
 	char first = 0;
 	if (ARG1(regs)) bpf_probe_read_user(&first, 1, (void *)ARG1(regs));
 	if (first) {
-		emit_path((const char *)ARG1(regs), ARG0(regs), LS_OP_ATTR);
+		emit_path(ARG1(regs), ARG0(regs), LS_OP_ATTR);
 		return;
 	}
-	struct file *f = file_of(task, ARG0(regs));
+	u64 f = file_of(task, ARG0(regs));
 	if (f) emit_file(f, LS_OP_ATTR, 0, 0, 0);
 }
 
@@ -290,7 +307,7 @@ static long on_request(u32 index, void *context)
 		return 1;
 	if (bpf_probe_read_user(&cb, sizeof cb, (void *)pointer)) return 1;
 	if (cb.opcode != 1 && cb.opcode != 8) return 0;
-	struct file *f = file_of(bpf_get_current_task_btf(), cb.fd);
+	u64 f = file_of(current_task(), cb.fd);
 	if (!f) return 0;
 	if (cb.opcode == 8)
 		emit_file(f, LS_OP_UNKNOWN, 0, 0, 0);
@@ -314,39 +331,39 @@ struct removal {
 static long on_removed_mapping(struct task_struct *task, struct vm_area_struct *area, void *context)
 {
 	struct removal *removal = context;
-	struct file *f = area->vm_file;
+	u64 f = address_at(&area->vm_file);
 	removal->whole = removal->end <= area->vm_end;
-	if (f) emit_file(cast(f, struct file), LS_OP_UNKNOWN, 0, 0, 0);
+	if (f) emit_file(f, LS_OP_UNKNOWN, 0, 0, 0);
 	return 0;
 }
 
 /* A hole punched through a mapping. */
-static __always_inline void on_madvise(struct task_struct *task, u64 start, u64 length, u32 advice)
+static __always_inline void on_madvise(u64 start, u64 length, u32 advice)
 {
 	if (advice != MADV_REMOVE) return;
 	struct removal removal = { .end = start + length, .whole = 0 };
-	long error = bpf_find_vma(task, start, on_removed_mapping, &removal, 0);
+	long error = bpf_find_vma(bpf_get_current_task_btf(), start, on_removed_mapping, &removal, 0);
 	if (error || !removal.whole) emit_rescan();
 }
 
 static __always_inline void on_open(struct task_struct *task, u64 open_flags, long fd)
 {
 	if (!(open_flags & O_TRUNC)) return;
-	struct file *f = file_of(task, fd);
+	u64 f = file_of(task, fd);
 	/* Opening for reading truncates too. */
-	if (f && !(f->f_mode & FMODE_PATH)) emit_file(f, LS_OP_TRUNCATE, 0, 0, 0);
+	if (f && !(cast(f, struct file)->f_mode & FMODE_PATH)) emit_file(f, LS_OP_TRUNCATE, 0, 0, 0);
 }
 
 static __always_inline void on_mmap(struct task_struct *task, u64 flags, u32 fd)
 {
 	if ((flags & MAP_ANONYMOUS) || !((flags & MAP_TYPE) & MAP_SHARED)) return;
-	struct file *f = file_of(task, fd);
-	if (f && (f->f_mode & FMODE_WRITE)) emit_file(f, LS_OP_MAPPED, 0, 0, 0);
+	u64 f = file_of(task, fd);
+	if (f && (cast(f, struct file)->f_mode & FMODE_WRITE)) emit_file(f, LS_OP_MAPPED, 0, 0, 0);
 }
 
 static __always_inline void on_splice(struct task_struct *task, struct pt_regs *regs, long ret)
 {
-	struct file *f = file_of(task, ARG2(regs));
+	u64 f = file_of(task, ARG2(regs));
 	if (!f) return;
 	if (!ARG3(regs)) {
 		emit_at_position(task, f, ret);
@@ -363,7 +380,7 @@ static __always_inline void on_splice(struct task_struct *task, struct pt_regs *
 static __always_inline void on_write(struct task_struct *task, struct pt_regs *regs, int call,
 				     long ret)
 {
-	struct file *f = file_of(task, ARG0(regs));
+	u64 f = file_of(task, ARG0(regs));
 	if (!f) return;
 	if (call == WRITE_AT_POSITION || call == SENDFILE)
 		emit_at_position(task, f, ret);
@@ -376,7 +393,7 @@ static __always_inline void on_write(struct task_struct *task, struct pt_regs *r
 static __always_inline void on_other(struct task_struct *task, struct pt_regs *regs, int call,
 				     long ret)
 {
-	struct file *f;
+	u64 f;
 	if (call == OPEN_FLAGS_3) {
 		on_open(task, ARG2(regs), ret);
 	} else if (call == OPEN_FLAGS_2) {
@@ -394,9 +411,9 @@ static __always_inline void on_other(struct task_struct *task, struct pt_regs *r
 	} else if (call == IO_SUBMIT) {
 		on_io_submit(ARG2(regs), 0, ret);
 	} else if (call == MADVISE) {
-		on_madvise(task, ARG0(regs), ARG1(regs), ARG2(regs));
+		on_madvise(ARG0(regs), ARG1(regs), ARG2(regs));
 	} else if (call == TRUNCATE) {
-		emit_path((const char *)ARG0(regs), -100, LS_OP_TRUNCATE | ARG1(regs) << 8);
+		emit_path(ARG0(regs), -100, LS_OP_TRUNCATE | ARG1(regs) << 8);
 	} else if ((f = file_of(task, ARG0(regs)))) {
 		if (call == FTRUNCATE)
 			emit_file(f, LS_OP_TRUNCATE, 0, ARG1(regs), 0);
@@ -410,7 +427,7 @@ static __always_inline void on_other(struct task_struct *task, struct pt_regs *r
 /* 32-bit programs: rare, so extents are told only where that is simple. */
 static __noinline void on_call_32(struct pt_regs *regs, int call, long ret)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *task = current_task();
 	if (call == MMAP) {
 		on_mmap(task, ARG3_32(regs), ARG4_32(regs));
 	} else if (call == OPEN_FLAGS_3) {
@@ -424,15 +441,15 @@ static __noinline void on_call_32(struct pt_regs *regs, int call, long ret)
 		bpf_probe_read_user(&open_flags, sizeof open_flags, (void *)(u64)ARG2_32(regs));
 		on_open(task, open_flags, ret);
 	} else if (call == TRUNCATE) {
-		emit_path((const char *)(u64)ARG0_32(regs), -100, LS_OP_TRUNCATE);
+		emit_path(ARG0_32(regs), -100, LS_OP_TRUNCATE);
 	} else if (call == UTIMENSAT && ARG1_32(regs)) {
-		emit_path((const char *)(u64)ARG1_32(regs), ARG0_32(regs), LS_OP_ATTR);
+		emit_path(ARG1_32(regs), ARG0_32(regs), LS_OP_ATTR);
 	} else if (call == IO_SUBMIT) {
 		on_io_submit(ARG2_32(regs), 1, ret);
 	} else if (call == MADVISE) {
-		on_madvise(task, ARG0_32(regs), ARG1_32(regs), ARG2_32(regs));
+		on_madvise(ARG0_32(regs), ARG1_32(regs), ARG2_32(regs));
 	} else {
-		struct file *f = file_of(task, call == SPLICE_OUT ? ARG2_32(regs) : ARG0_32(regs));
+		u64 f = file_of(task, call == SPLICE_OUT ? ARG2_32(regs) : ARG0_32(regs));
 		if (!f) return;
 		if (call == WRITE_AT_POSITION || call == SENDFILE)
 			emit_at_position(task, f, ret);
@@ -448,7 +465,7 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 {
 	unsigned long number = CALL_NUMBER(regs);
 	if (number >= CALLS) return 0;
-	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *task = current_task();
 	if (RUNS_32(task)) {
 		int call_32 = calls32[number];
 		if (call_32 == NONE || (int)ret < 0) return 0;
@@ -472,8 +489,7 @@ SEC("tp_btf/iomap_dio_complete")
 int BPF_PROG(on_direct_io, struct kiocb *iocb, int error, long ret)
 {
 	if (ret <= 0 || !(iocb->ki_flags & IOCB_WRITE)) return 0;
-	struct file *f = iocb->ki_filp;
-	emit_file(f, LS_OP_WRITE, 0, iocb->ki_pos - ret, ret);
+	emit_file(address_at(&iocb->ki_filp), LS_OP_WRITE, 0, iocb->ki_pos - ret, ret);
 	return 0;
 }
 
@@ -487,7 +503,7 @@ static __always_inline void on_uring(void *request, long res)
 		if (open->file_slot)
 			emit_rescan(); /* the file went to a slot of the ring, not to a descriptor */
 		else
-			on_open(bpf_get_current_task_btf(), O_TRUNC, res);
+			on_open(current_task(), O_TRUNC, res);
 		return;
 	}
 	if (opcode != IORING_OP_WRITE && opcode != IORING_OP_WRITEV &&
@@ -495,7 +511,7 @@ static __always_inline void on_uring(void *request, long res)
 	    opcode != IORING_OP_FALLOCATE && opcode != IORING_OP_SPLICE &&
 	    opcode != IORING_OP_FTRUNCATE)
 		return;
-	struct file *f = req->file;
+	u64 f = address_at(&req->file);
 	if (!f || res < 0) return;
 	if (opcode == IORING_OP_FTRUNCATE) {
 		struct io_ftrunc *cut = cast(request, struct io_ftrunc);
@@ -534,7 +550,7 @@ static __always_inline int told_by(struct task_struct *task, struct inode *inode
 {
 	if (task->flags & PF_IO_WORKER) return BY_ITS_COMPLETION;
 	if (task->flags & PF_KTHREAD) return ONLY_HERE;
-	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
 	unsigned long number = CALL_NUMBER(regs);
 	if (number >= CALLS) return ONLY_HERE; /* a page fault: -1 */
 	if (RUNS_32(task)) return calls32[number] == NONE ? ONLY_HERE : BY_ITS_COMPLETION;
@@ -542,8 +558,8 @@ static __always_inline int told_by(struct task_struct *task, struct inode *inode
 	if (call == IO_SUBMIT || number == NR_IO_URING_ENTER) return BY_ITS_COMPLETION;
 	if (call == NONE || call == MMAP || call == IOCTL) return ONLY_HERE;
 	if (call > FALLOCATE || call == TRUNCATE) return BY_ITS_COMPLETION;
-	struct file *f = file_of(task, call == SPLICE_OUT ? ARG2(regs) : ARG0(regs));
-	return f && f->f_inode == inode ? BY_ITS_CALL : ONLY_HERE;
+	u64 f = file_of(task, call == SPLICE_OUT ? ARG2(regs) : ARG0(regs));
+	return f && cast(f, struct file)->f_inode == inode ? BY_ITS_CALL : ONLY_HERE;
 }
 
 static __always_inline u64 folio_pages(struct folio *folio)
@@ -564,7 +580,7 @@ int BPF_PROG(on_dirty_folio, struct folio *folio, struct address_space *mapping)
 	struct inode *inode = mapping->host;
 	if (!inode || inode->i_sb->s_dev != watched_dev) return 0;
 	if ((inode->i_mode & S_IFMT) != S_IFREG) return 0;
-	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *task = current_task();
 	bool mapped = mapping->i_mmap_writable.counter > 0;
 	int told = told_by(task, inode);
 	if (told == BY_ITS_CALL) return 0;

@@ -15,32 +15,33 @@
 static __always_inline bool may_be_watched(char first, int dir_fd)
 {
 	if (first == '/') return 1;
-	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *task = current_task();
 	struct dentry *start = 0;
 	if (dir_fd == AT_FDCWD) {
 		start = task->fs->pwd.dentry;
 	} else {
-		struct file *f = file_of(task, dir_fd);
-		if (f) start = f->f_path.dentry;
+		u64 f = file_of(task, dir_fd);
+		if (f) start = cast(f, struct file)->f_path.dentry;
 	}
 	struct inode *inode = start ? start->d_inode : 0;
 	return !inode || inode->i_sb->s_dev == watched_dev;
 }
 
-static __noinline void emit_path(const char *user_path, int dir_fd, u64 detail)
+/* `path` is an address in the memory of the calling process. */
+__noinline int emit_path(u64 path, int dir_fd, u64 detail)
 {
-	if (tells_dirty_inodes || is_self()) return;
+	if (tells_dirty_inodes || is_self()) return 0;
 	char first = 0;
-	bpf_probe_read_user(&first, 1, user_path);
-	if (!may_be_watched(first, dir_fd)) return;
+	bpf_probe_read_user(&first, 1, (void *)path);
+	if (!may_be_watched(first, dir_fd)) return 0;
 	u32 zero = 0;
 	struct path_record *r = bpf_map_lookup_elem(&scratch, &zero);
-	if (!r) return;
-	long n = bpf_probe_read_user_str(r->path, sizeof r->path, user_path);
+	if (!r) return 0;
+	long n = bpf_probe_read_user_str(r->path, sizeof r->path, (void *)path);
 	/* An unreadable or cut path cannot be resolved: have everything looked at instead. */
 	if (n <= 1 || n >= LS_PATH_MAX) {
 		emit_rescan();
-		return;
+		return 0;
 	}
 	__builtin_memset(&r->event, 0, sizeof r->event);
 	r->event.op = LS_OP_PATH;
@@ -59,6 +60,7 @@ static __noinline void emit_path(const char *user_path, int dir_fd, u64 detail)
 		__sync_fetch_and_add(&dropped, 1);
 		lost_all = 1;
 	}
+	return 0;
 }
 
 /*
@@ -69,9 +71,9 @@ SEC("tp_btf/writeback_mark_inode_dirty")
 int BPF_PROG(on_dirty_inode, struct inode *inode, int flags)
 {
 	if (!tells_dirty_inodes || inode->i_sb->s_dev != watched_dev) return 0;
-	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *task = current_task();
 	if (task->flags & (PF_KTHREAD | PF_IO_WORKER)) return 0;
-	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
 	unsigned long number = CALL_NUMBER(regs);
 	if (number >= CALLS) return 0;
 	int call = RUNS_32(task) ? calls32[number] : calls[number];
