@@ -90,6 +90,7 @@ NAPI_MODULE_INIT()
 	fs_exports(env, exports);
 	attribute_exports(env, exports);
 	poll_exports(env, exports);
+	tls_exports(env, exports);
 	capture_exports(env, exports);
 	inotify_exports(env, exports);
 	return exports;

@@ -44,6 +44,7 @@ void export_function(napi_env env, napi_value exports, const char *name, napi_ca
 void fs_exports(napi_env env, napi_value exports);
 void attribute_exports(napi_env env, napi_value exports);
 void poll_exports(napi_env env, napi_value exports);
+void tls_exports(napi_env env, napi_value exports);
 void capture_exports(napi_env env, napi_value exports);
 void inotify_exports(napi_env env, napi_value exports);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Calls JavaScript when a descriptor becomes readable, on the event loop's own thread.
+ * Calls JavaScript when a descriptor becomes readable or writable, on the event loop's own thread.
  *
  * Node has no public way to wait for an arbitrary descriptor, so this uses libuv, which is linked
  * into node. Its few functions are declared here: libuv's header is not part of Node-API's headers,
@@ -14,7 +14,7 @@ typedef struct uv_loop_s uv_loop_t;
 struct uv_handle {
 	void *data; /* the first member of every libuv handle: docs.libuv.org, uv_handle_t.data */
 };
-enum { UV_POLL = 8, UV_READABLE = 1 };
+enum { UV_POLL = 8, UV_READABLE = 1, UV_WRITABLE = 2, UV_DISCONNECT = 4 };
 extern int uv_poll_init(uv_loop_t *loop, struct uv_handle *handle, int fd);
 extern int uv_poll_start(struct uv_handle *handle, int events,
 			 void (*callback)(struct uv_handle *, int status, int events));
@@ -31,7 +31,7 @@ struct poll {
 	struct uv_handle *handle;
 };
 
-static void on_readable(struct uv_handle *handle, int status, int events)
+static void on_ready(struct uv_handle *handle, int status, int events)
 {
 	struct poll *p = handle->data;
 	napi_handle_scope scope;
@@ -39,7 +39,7 @@ static void on_readable(struct uv_handle *handle, int status, int events)
 	napi_open_handle_scope(p->env, &scope);
 	napi_get_reference_value(p->env, p->callback, &function);
 	napi_get_global(p->env, &global);
-	napi_create_int32(p->env, status, &argument);
+	napi_create_int32(p->env, status < 0 ? status : events, &argument);
 	if (napi_make_callback(p->env, p->context, global, function, 1, &argument, &ignored) ==
 	    napi_pending_exception) {
 		napi_value error;
@@ -58,7 +58,10 @@ static void on_closed(struct uv_handle *handle)
 	free(p);
 }
 
-/* pollStart(fd, callback): handle. The descriptor stays the caller's. */
+/*
+ * pollStart(fd, callback): handle. The descriptor stays the caller's. Begins by waiting for it to
+ * become readable; the callback gets the events, or a negative status.
+ */
 static napi_value poll_start(napi_env env, napi_callback_info info)
 {
 	struct args a = args_of(env, info);
@@ -73,13 +76,28 @@ static napi_value poll_start(napi_env env, napi_callback_info info)
 	napi_async_init(env, NULL, name, &p->context);
 	napi_uv_loop(env, &loop);
 	int error = uv_poll_init(loop, p->handle, arg_int(&a, 0));
-	if (!error) error = uv_poll_start(p->handle, UV_READABLE, on_readable);
+	if (!error) error = uv_poll_start(p->handle, UV_READABLE, on_ready);
 	if (error) {
 		napi_throw_error(env, "POLL", "the descriptor cannot be polled");
 		return NULL;
 	}
 	napi_create_external(env, p, NULL, NULL, &out);
 	return out;
+}
+
+/* pollSet(handle, events): waits for these from now on: 1 readable, 2 writable, 4 hung up. */
+static napi_value poll_set(napi_env env, napi_callback_info info)
+{
+	struct args a = args_of(env, info);
+	void *data = NULL;
+	napi_get_value_external(env, a.value[0], &data);
+	struct poll *p = data;
+	int events = arg_int(&a, 1) & (UV_READABLE | UV_WRITABLE | UV_DISCONNECT);
+	if (p && events)
+		uv_poll_start(p->handle, events, on_ready);
+	else if (p)
+		uv_poll_stop(p->handle);
+	return NULL;
 }
 
 /* pollStop(handle): no callback comes after it. To be called once. */
@@ -98,5 +116,6 @@ static napi_value poll_stop(napi_env env, napi_callback_info info)
 void poll_exports(napi_env env, napi_value exports)
 {
 	export_function(env, exports, "pollStart", poll_start);
+	export_function(env, exports, "pollSet", poll_set);
 	export_function(env, exports, "pollStop", poll_stop);
 }

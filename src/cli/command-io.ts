@@ -3,10 +3,10 @@
  * With `--json` standard output carries one JSON object a line and nothing else; people's text
  * goes to standard output without `--json`, and to standard error otherwise.
  */
-import type { World } from "../world/index.ts";
+import type { NetworkWorld } from "../world/index.ts";
 
 export interface CommandIo {
-  readonly world: World;
+  readonly world: NetworkWorld;
   readonly json: boolean;
   readonly quiet: boolean;
   /** -v count. */

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { SyncError } from "../base/index.ts";
 import { dial, formatAddress, linkLimits, parseAddress } from "../transport/index.ts";
 import type { Address, Identity, Peer } from "../transport/index.ts";
-import type { World } from "../world/index.ts";
+import type { NetworkWorld } from "../world/index.ts";
 import { deviceFiles, loadDevice, openPeers } from "./device.ts";
 import { fail, ok, reasonOf, warn } from "./doctor-finding.ts";
 import type { DoctorFinding } from "./doctor-finding.ts";
@@ -27,7 +27,7 @@ interface Dialling {
 
 /** Everything about other devices; `target` is the one that a sync would go to. */
 export async function examinePeers(
-  world: World,
+  world: NetworkWorld,
   target: RemoteTarget | undefined,
 ): Promise<DoctorFinding[]> {
   const files = deviceFiles(process.env);
@@ -99,7 +99,7 @@ function planDials(peers: readonly Peer[], target: RemoteTarget | undefined): Pl
   return { diallings, notes };
 }
 
-async function tryDial(world: World, identity: Identity, one: Dialling): Promise<DoctorFinding> {
+async function tryDial(world: NetworkWorld, identity: Identity, one: Dialling): Promise<DoctorFinding> {
   const { peer, address, isNeeded } = one;
   const topic = `peer ${peer.name} at ${formatAddress(address)}`;
   const startUs = world.clock.monotonicUs();

@@ -39,8 +39,12 @@ export const listenLimits: ListenLimits = {
 
 /** TCP keepalive: the first probe after this much silence. */
 export const KEEPALIVE_MS = 15_000;
-/** One receive buffer per dialled link, reused for every read. */
-export const RECEIVE_BUFFER_BYTES = 64 << 10;
+/** One receive buffer for all links of a thread. */
+export const RECEIVE_BUFFER_BYTES = 256 << 10;
+/** Reads of one link before it yields to the event loop. */
+export const READS_PER_TURN_MAX = 16;
+/** Reads of a paused link whose peer has hung up, to learn whether its end was orderly. */
+export const PAUSED_READS_MAX = 4;
 /** At most one refusal line per listener in this time; the rest is counted in the next line. */
 export const REFUSAL_LOG_INTERVAL_MS = 10_000;
 /** Deliveries in one run of a memory link before it yields to the event loop. */

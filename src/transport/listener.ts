@@ -11,20 +11,19 @@
  */
 import { createServer } from "node:net";
 import type { AddressInfo, Server, Socket } from "node:net";
-import { createServer as createTlsServer } from "node:tls";
-import type { Server as TlsServer, TLSSocket } from "node:tls";
 
 import { assert, SyncError } from "../base/index.ts";
-import type { Timer, World } from "../world/index.ts";
+import type { NetworkWorld, Timer } from "../world/index.ts";
 import { formatAddress, partyOf } from "./address.ts";
 import type { Identity } from "./identity.ts";
 import { ALPN_LINK } from "./limits.ts";
 import type { LinkLimits, ListenLimits } from "./limits.ts";
-import { judgePeer, secureOptions } from "./peer-judge.ts";
+import { judgePeer, secureContextOf } from "./peer-judge.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import type { RefusalCounters, RefusalReason } from "./refusal-log.ts";
 import { errnoOf } from "./state-file.ts";
 import { TlsLink } from "./tls-link.ts";
+import { type TlsFailure, TlsSocket } from "./tls-socket.ts";
 
 /** What happens to connections that ask for one ALPN protocol. */
 export interface LinkService {
@@ -35,7 +34,7 @@ export interface LinkService {
 }
 
 export interface ListenOptions extends LinkService {
-  readonly world: World;
+  readonly world: NetworkWorld;
   readonly identity: Identity;
   /** `::` is every address, IPv4 too. */
   readonly host: string;
@@ -76,22 +75,21 @@ export function listen(options: ListenOptions): Promise<Listener> {
 
 /** A connection between accept and link, or a link: what it holds is given back on its close. */
 interface Admission {
-  readonly raw: Socket;
   readonly remoteAddress: string;
   readonly path: string;
   readonly party: string;
   readonly deadline: Timer;
   state: "handshake" | "greeting" | "refused" | "link";
+  socket: TlsSocket | undefined;
+  link: TlsLink | undefined;
 }
 
 class Acceptor implements Listener {
   readonly #options: ListenOptions;
   readonly #log: RefusalLog;
   readonly #tcp: Server;
-  readonly #tls: TlsServer;
   readonly #services = new Map<string, LinkService>();
-  /** By remote address and port, to find the admission of a finished handshake. */
-  readonly #admissions = new Map<string, Admission>();
+  readonly #admissions = new Set<Admission>();
   readonly #halfOpenByParty = new Map<string, number>();
   #halfOpenCount = 0;
   #linkCount = 0;
@@ -102,17 +100,8 @@ class Acceptor implements Listener {
     this.#options = options;
     this.#log = new RefusalLog(options.world);
     this.#services.set(options.alpn ?? ALPN_LINK, options);
-    this.#tcp = createServer({ noDelay: true }, (raw) => this.#admit(raw));
-    // Never listens itself: admission comes first, then the connection is handed to it.
-    this.#tls = createTlsServer({
-      ...secureOptions(options.identity),
-      requestCert: true,
-      rejectUnauthorized: false,
-      handshakeTimeout: options.limits.handshakeMs,
-      ALPNCallback: ({ protocols }) => protocols.find((alpn) => this.#services.has(alpn)),
-    });
-    this.#tls.on("secureConnection", (socket) => this.#onSecure(socket));
-    this.#tls.on("tlsClientError", (error, socket) => this.#onHandshakeError(error, socket));
+    // Paused, so that node reads no byte of what the TLS socket takes over.
+    this.#tcp = createServer({ pauseOnConnect: true }, (raw) => this.#admit(raw));
   }
 
   begin(onListening: (listener: Listener) => void, onError: (error: Error) => void): void {
@@ -162,8 +151,8 @@ class Acceptor implements Listener {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#tcp.close();
-    for (const admission of this.#admissions.values()) {
-      if (admission.state !== "link") admission.raw.destroy();
+    for (const admission of this.#admissions) {
+      if (admission.state !== "link") admission.socket?.destroy();
     }
   }
 
@@ -189,30 +178,45 @@ class Acceptor implements Listener {
     }
     this.#halfOpenCount += 1;
     this.#halfOpenByParty.set(party, ofParty + 1);
-    const key = keyOf(remoteAddress, remotePort);
     const admission: Admission = {
-      raw,
       remoteAddress,
       path: `tcp ${formatAddress({ host: remoteAddress, port: remotePort })}`,
       party,
       deadline: world.clock.after(limits.handshakeMs, () => this.#expire(admission)),
       state: "handshake",
+      socket: undefined,
+      link: undefined,
     };
-    this.#admissions.set(key, admission);
-    raw.once("close", () => this.#onGone(key, admission));
-    this.#tls.emit("connection", raw);
+    this.#admissions.add(admission);
+    this.#secure(admission, raw);
   }
 
-  #onSecure(socket: TLSSocket): void {
+  #secure(admission: Admission, raw: Socket): void {
+    const { identity, world } = this.#options;
+    const { network, clock } = world;
+    const socket: TlsSocket = new TlsSocket(raw, {
+      network,
+      clock,
+      context: secureContextOf(identity, network),
+      isServer: true,
+      protocols: [...this.#services.keys()],
+      handlers: {
+        onSecure: () => this.#onSecure(admission, socket),
+        onData: (bytes) => admission.link?.receive(bytes),
+        onFlushed: () => admission.link?.onFlushed(),
+        onEnd: () => admission.link?.onPeerEnd(),
+        onClose: (failure) => this.#onGone(admission, failure),
+      },
+    });
+    admission.socket = socket;
+  }
+
+  #onSecure(admission: Admission, socket: TlsSocket): void {
     const { identity, world, linkLimits } = this.#options;
-    const admission = this.#admissions.get(keyOf(socket.remoteAddress, socket.remotePort));
-    if (admission === undefined || admission.state !== "handshake" || this.#isClosed) {
-      socket.destroy();
-      return;
-    }
+    if (this.#isClosed) return socket.destroy();
     const alpn = socket.alpnProtocol;
-    const service = typeof alpn === "string" ? this.#services.get(alpn) : undefined;
-    if (typeof alpn !== "string" || service === undefined) {
+    const service = this.#services.get(alpn);
+    if (service === undefined) {
       this.#refuse(admission, socket, "handshake", "no application protocol");
       return;
     }
@@ -240,25 +244,18 @@ class Acceptor implements Listener {
         }
       },
     });
-    socket.on("data", (bytes: Buffer) => link.receive(bytes));
+    admission.link = link;
   }
 
   /**
    * Ends a connection in order, so that the peer learns that it was refused and not cut; it keeps
    * its half-open place and its deadline until it is gone.
    */
-  #refuse(admission: Admission, socket: TLSSocket, reason: RefusalReason, detail: string): void {
+  #refuse(admission: Admission, socket: TlsSocket, reason: RefusalReason, detail: string): void {
     admission.state = "refused";
     this.#log.add(reason, admission.remoteAddress, detail);
-    socket.on("error", () => undefined);
+    // What the peer sends meanwhile is read and thrown away: it has no link to go to.
     socket.end();
-    // What the peer sends meanwhile is thrown away unread.
-    socket.resume();
-  }
-
-  #onHandshakeError(error: Error, socket: TLSSocket): void {
-    this.#log.add("handshake", socket.remoteAddress ?? "gone", errnoOf(error));
-    socket.destroy();
   }
 
   #expire(admission: Admission): void {
@@ -267,13 +264,17 @@ class Acceptor implements Listener {
       this.#log.add("timeout", admission.remoteAddress, `no link in ${handshakeMs} ms`);
       admission.state = "refused";
     }
-    admission.raw.destroy();
+    admission.socket?.destroy();
   }
 
-  #onGone(key: string, admission: Admission): void {
-    this.#admissions.delete(key);
+  #onGone(admission: Admission, failure: TlsFailure | undefined): void {
+    this.#admissions.delete(admission);
+    if (admission.state === "handshake" && failure !== undefined && !this.#isClosed) {
+      this.#log.add("handshake", admission.remoteAddress, failure.reason);
+    }
     if (admission.state === "link") this.#linkCount -= 1;
     else this.#leaveHalfOpen(admission, "refused");
+    admission.link?.onSocketClose(failure);
   }
 
   #leaveHalfOpen(admission: Admission, state: "link" | "refused"): void {
@@ -285,8 +286,4 @@ class Acceptor implements Listener {
     else this.#halfOpenByParty.set(admission.party, ofParty);
     if (state === "link") this.#linkCount += 1;
   }
-}
-
-function keyOf(remoteAddress: string | undefined, remotePort: number | undefined): string {
-  return `${remoteAddress} ${remotePort}`;
 }

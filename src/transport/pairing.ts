@@ -19,7 +19,7 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 
 import { assert, SyncError } from "../base/index.ts";
-import type { Timer, World } from "../world/index.ts";
+import type { NetworkWorld, Timer, World } from "../world/index.ts";
 import { parseAddress } from "./address.ts";
 import type { Address } from "./address.ts";
 import { decodeBase32, encodeBase32 } from "./base32.ts";
@@ -56,7 +56,7 @@ export interface Paired {
 }
 
 export interface InviteOptions {
-  readonly world: World;
+  readonly world: NetworkWorld;
   readonly identity: Identity;
   /** This device's name, told to the joiner. */
   readonly name: string;
@@ -77,7 +77,7 @@ export interface Invitation {
 }
 
 export interface JoinOptions {
-  readonly world: World;
+  readonly world: NetworkWorld;
   readonly identity: Identity;
   readonly name: string;
   readonly ticket: string;

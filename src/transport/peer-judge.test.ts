@@ -30,9 +30,9 @@ describe("peer judge", () => {
 
   it("refuses an older TLS, another or no protocol", () => {
     assert.throws(() => judge({ getProtocol: () => "TLSv1.2" }), { code: "PEER_VERSION" });
-    assert.throws(() => judge({ getProtocol: () => null }), { code: "PEER_VERSION" });
+    assert.throws(() => judge({ getProtocol: () => "" }), { code: "PEER_VERSION" });
     assert.throws(() => judge({ alpnProtocol: "lockstep/2" }), { code: "PEER_VERSION" });
-    assert.throws(() => judge({ alpnProtocol: false }), { code: "PEER_VERSION" });
+    assert.throws(() => judge({ alpnProtocol: "" }), { code: "PEER_VERSION" });
   });
 
   it("refuses a resumed session and a missing certificate", () => {

@@ -1,24 +1,22 @@
 /**
  * Who is at the other end of a finished TLS handshake, and may it have a link. OpenSSL has proven
  * that the peer holds the private key of the certificate it showed; the certificate itself is
- * nobody's word (`rejectUnauthorized: false`), so everything hangs on the comparisons made here.
+ * nobody's word, so everything hangs on the comparisons made here.
  * Also the room's TLS settings, the same for both ends and both protocols.
  * Traps (measured): on a resumed session the client's peer certificate is empty, so null is refused
  * and sessions are neither offered nor kept.
  */
-import { createSecureContext } from "node:tls";
-import type { SecureContext, SecureContextOptions } from "node:tls";
-import { constants, createHash } from "node:crypto";
-import type { X509Certificate } from "node:crypto";
+import { X509Certificate } from "node:crypto";
 
 import { SyncError } from "../base/index.ts";
+import type { Network } from "../world/index.ts";
 import { deviceIdOf } from "./device-id.ts";
 import type { Identity } from "./identity.ts";
 
-/** The part of a TLSSocket that a judgement rests on. */
+/** The part of a TlsSocket that a judgement rests on. */
 export interface SecuredPeer {
-  readonly alpnProtocol: string | false | null;
-  getProtocol(): string | null;
+  readonly alpnProtocol: string;
+  getProtocol(): string;
   isSessionReused(): boolean;
   getPeerX509Certificate(): X509Certificate | undefined;
 }
@@ -62,27 +60,19 @@ export function judgePeer(socket: SecuredPeer, options: JudgeOptions): string {
   return id;
 }
 
-/** The settings that both ends of every connection share. */
-export function secureOptions(identity: Identity): SecureContextOptions {
-  return {
-    key: identity.privateKey.export({ type: "pkcs8", format: "pem" }),
-    cert: identity.certificatePem,
-    minVersion: "TLSv1.3",
-    maxVersion: "TLSv1.3",
-    sigalgs: "ed25519",
-    // No session tickets: a link always starts with both keys proven.
-    secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
-    sessionIdContext: createHash("sha256").update(identity.id).digest("hex").slice(0, 32),
-  };
-}
+const contexts = new WeakMap<Identity, unknown>();
 
-const contexts = new WeakMap<Identity, SecureContext>();
-
-/** The client context of an identity, made once: parsing the key costs more than a handshake. */
-export function secureContextOf(identity: Identity): SecureContext {
+/**
+ * What both ends of every connection share, made once for an identity: TLS 1.3 only, Ed25519 only,
+ * the peer's certificate demanded, no session kept (native/addon/tls.c).
+ */
+export function secureContextOf(identity: Identity, network: Network): unknown {
   let context = contexts.get(identity);
   if (context === undefined) {
-    context = createSecureContext(secureOptions(identity));
+    const certificate = new X509Certificate(identity.certificatePem).raw;
+    const key = identity.privateKey.export({ type: "pkcs8", format: "der" });
+    context = network.tlsContext(certificate, key);
+    key.fill(0);
     contexts.set(identity, context);
   }
   return context;

@@ -6,26 +6,20 @@
  * Flows in: bytes from the socket (`receive`); out: the handlers' calls.
  * Invariants: one onClose; nothing is delivered before start, while paused or after close; what
  * arrives at such a time is copied and held, at most one read of the socket (it is paused).
- * An orderly end is not authenticated: a peer's crash, and on the path a forged FIN, look like its
- * `close`. What must be complete says so itself, inside the stream.
- * Source: facts of this project: `setNoDelay` must be called on the socket, since
- * `tls.connect({noDelay})` is ignored by Node 20 and 22 (nodejs/node#62003).
- */
-import type { TLSSocket } from "node:tls";
-
+ * An orderly end is the peer's authenticated word; a crash or a forged FIN is LINK_LOST.
+ * */
 import { assert, SyncError } from "../base/index.ts";
 import type { Clock, Timer } from "../world/index.ts";
-import { KEEPALIVE_MS } from "./limits.ts";
 import type { LinkLimits } from "./limits.ts";
 import type { Link, LinkCounters, LinkHandlers } from "./link.ts";
-import { errnoOf } from "./state-file.ts";
+import type { TlsFailure, TlsSocket } from "./tls-socket.ts";
 
 const VERSION = 1;
 const PREAMBLE = Buffer.from([0x4c, 0x4f, 0x43, 0x4b, 0x53, 0x54, VERSION & 255, VERSION >> 8]);
 const MAGIC_BYTES = 6;
 
 export interface TlsLinkOptions {
-  readonly socket: TLSSocket;
+  readonly socket: TlsSocket;
   readonly peerId: string;
   readonly path: string;
   readonly clock: Clock;
@@ -40,7 +34,7 @@ export class TlsLink implements Link {
   readonly peerId: string;
   readonly path: string;
   readonly counters: LinkCounters = { bytesSent: 0, bytesReceived: 0 };
-  readonly #socket: TLSSocket;
+  readonly #socket: TlsSocket;
   readonly #clock: Clock;
   readonly #limits: LinkLimits;
   readonly #onGreeted: (error: SyncError | undefined) => void;
@@ -67,24 +61,16 @@ export class TlsLink implements Link {
     this.#limits = options.limits;
     this.#onGreeted = options.onGreeted;
     const { socket } = options;
-    socket.setNoDelay(true);
-    socket.setKeepAlive(true, KEEPALIVE_MS);
-    socket.disableRenegotiation();
-    socket.on("error", (error) => this.#fail(`${this.path}: ${errnoOf(error)}`, error));
-    socket.on("end", () => {
-      this.#peerEnded = true;
-    });
-    socket.on("close", () => this.#onSocketClose());
     socket.write(PREAMBLE);
   }
 
   get bufferedBytes(): number {
-    return this.#socket.writableLength;
+    return this.#socket.bufferedBytes;
   }
 
   /** Bytes bound to this TLS session, the same at both ends (RFC 8446 section 7.5). */
   exportKey(label: string, count: number): Buffer {
-    return this.#socket.exportKeyingMaterial(count, label, Buffer.alloc(0));
+    return this.#socket.exportKey(label, count);
   }
 
   start(handlers: LinkHandlers): void {
@@ -96,18 +82,13 @@ export class TlsLink implements Link {
   }
 
   send(bytes: Uint8Array): boolean {
-    if (this.#phase !== "open" || this.#peerEnded || this.#socket.destroyed) return false;
+    if (this.#phase !== "open" || this.#peerEnded || this.#socket.isClosed) return false;
     if (bytes.length > 0) {
-      const bufferedBytes = this.#socket.writableLength + bytes.length;
+      const bufferedBytes = this.#socket.bufferedBytes + bytes.length;
       assert(bufferedBytes <= this.#limits.bufferedBytesMax, "sender ignores backpressure");
       this.counters.bytesSent += bytes.length;
-      // A callback for every write would cost an allocation on the hot path: only when it is full.
-      if (bufferedBytes > this.#limits.highWaterBytes) {
-        this.#blocked = true;
-        this.#socket.write(bytes, () => this.#onFlushed());
-      } else {
-        this.#socket.write(bytes);
-      }
+      this.#socket.write(bytes);
+      if (this.#socket.bufferedBytes > this.#limits.highWaterBytes) this.#blocked = true;
     }
     return !this.#blocked;
   }
@@ -220,9 +201,9 @@ export class TlsLink implements Link {
     else if (!this.#paused) this.#socket.resume();
   }
 
-  #onFlushed(): void {
+  onFlushed(): void {
     if (!this.#blocked || this.#phase !== "open") return;
-    if (this.#socket.writableLength > this.#limits.highWaterBytes / 2) return;
+    if (this.#socket.bufferedBytes > this.#limits.highWaterBytes / 2) return;
     this.#blocked = false;
     this.#handlers?.onDrain();
   }
@@ -231,8 +212,13 @@ export class TlsLink implements Link {
     this.#error ??= new SyncError("LINK_LOST", message, { cause });
   }
 
-  #onSocketClose(): void {
+  onPeerEnd(): void {
+    this.#peerEnded = true;
+  }
+
+  onSocketClose(failure: TlsFailure | undefined): void {
     this.#socketClosed = true;
+    if (failure !== undefined) this.#fail(`${this.path}: ${failure.reason}`, undefined);
     this.#linger?.cancel();
     if (this.#phase === "greeting") {
       this.#phase = "destroyed";
@@ -240,9 +226,6 @@ export class TlsLink implements Link {
       const refusal = new SyncError("PEER_UNTRUSTED", `${this.path}: the peer does not trust us`);
       this.#onGreeted(this.#error ?? refusal);
       return;
-    }
-    if (this.#phase === "open" && this.#error === undefined && !this.#peerEnded) {
-      this.#fail(`${this.path}: cut`, undefined);
     }
     this.#reportClose();
   }

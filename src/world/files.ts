@@ -85,6 +85,7 @@ export const Errno = {
   ENOSPC: 28,
   EROFS: 30,
   EMLINK: 31,
+  EPIPE: 32,
   ERANGE: 34,
   ENAMETOOLONG: 36,
   ENOTEMPTY: 39,
@@ -92,6 +93,13 @@ export const Errno = {
   ENODATA: 61,
   EOVERFLOW: 75,
   EOPNOTSUPP: 95,
+  ENETDOWN: 100,
+  ENETUNREACH: 101,
+  ECONNABORTED: 103,
+  ECONNRESET: 104,
+  ENOBUFS: 105,
+  ETIMEDOUT: 110,
+  EHOSTUNREACH: 113,
   EDQUOT: 122,
 } as const;
 
@@ -166,8 +174,13 @@ export interface Files {
 
 /** The kernel's event sources, and waiting for a descriptor to become readable. */
 export interface Kernel {
-  /** Calls back on the event loop while `fd` is readable. The handle goes to pollStop, once. */
-  pollStart(fd: number, readable: () => void): unknown;
+  /**
+   * Calls back on the event loop while `fd` is readable, with the PollEvent bits or a negative
+   * errno. The handle goes to pollStop, once.
+   */
+  pollStart(fd: number, ready: (events: number) => void): unknown;
+  /** Waits for these PollEvent bits from now on. */
+  pollSet(handle: unknown, events: number): void;
   pollStop(handle: unknown): void;
   /** Throws an Error whose `code` names the failed step and whose message the errno's text. */
   captureOpen(mode: number, rootFd: number, ringBytes: number): unknown;

@@ -13,4 +13,6 @@ export {
   statSlots,
 } from "./files.ts";
 export type { Files, Kernel } from "./files.ts";
+export { PollEvent, TlsResult } from "./network.ts";
+export type { Network, NetworkWorld, Tls } from "./network.ts";
 export type { Thread, ThreadHandlers, Threads, ThreadSelf } from "./threads.ts";

@@ -7,12 +7,12 @@ import { dial, listen, linkLimits, listenLimits } from "../../src/transport/inde
 import { memoryLinkPair, temporaryIdentity } from "../../src/transport/index.ts";
 import type { Identity, Link, Listener, ListenOptions } from "../../src/transport/index.ts";
 import type { LinkLimits } from "../../src/transport/index.ts";
-import type { World } from "../../src/world/index.ts";
+import type { NetworkWorld } from "../../src/world/index.ts";
 import { nodeWorld } from "../../src/world/node/index.ts";
 
 export const logLines: string[] = [];
 
-export const world: World = nodeWorld({
+export const world: NetworkWorld = nodeWorld({
   write: (level, message, fields) => {
     logLines.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`);
   },

@@ -110,7 +110,7 @@ describe("listener: who gets in", { timeout: 60_000 }, () => {
   });
 
   const attacks: readonly [string, "handshake" | "untrusted", ConnectionOptions][] = [
-    ["no certificate", "untrusted", {}],
+    ["no certificate", "handshake", {}],
     ["a stranger's certificate", "untrusted", pemOf(eve)],
     ["the listener's own key", "untrusted", pemOf(b)],
     ["TLS 1.2", "handshake", { ...pemOf(a), minVersion: "TLSv1.2", maxVersion: "TLSv1.2" }],

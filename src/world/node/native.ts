@@ -1,12 +1,13 @@
-/** Loads the addon, the only native code. Everything else sees it as `Files` and `Kernel`. */
+/** Loads the addon, the only native code. Others see it as `Files`, `Kernel` and `Network`. */
 import { createRequire } from "node:module";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SyncError } from "../../base/index.ts";
 import type { Files, Kernel } from "../files.ts";
+import type { Tls } from "../network.ts";
 
-export type Native = Files & Kernel;
+export type Native = Files & Kernel & Tls;
 
 let loaded: Native | undefined;
 

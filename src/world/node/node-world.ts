@@ -1,6 +1,8 @@
 /** The real world: Node's clocks, strong randomness, structured lines on standard error. */
 import { randomBytes } from "node:crypto";
-import type { Clock, Entropy, Log, LogLevel, Timer, World } from "../ports.ts";
+import type { NetworkWorld } from "../network.ts";
+import type { Clock, Entropy, Log, LogLevel, Timer } from "../ports.ts";
+import { native } from "./native.ts";
 
 /** CLOCK_MONOTONIC, as the kernel stamps its events; performance.now() is much cheaper to ask. */
 const measureOriginUs = (): number =>
@@ -43,6 +45,14 @@ export function stderrLog(least: LogLevel): Log {
   };
 }
 
-export function nodeWorld(log: Log): World {
-  return { clock, entropy, log };
+/** The network's part throws NATIVE_MISSING when it is first asked for without the addon. */
+export function nodeWorld(log: Log): NetworkWorld {
+  return {
+    clock,
+    entropy,
+    log,
+    get network() {
+      return native();
+    },
+  };
 }
