@@ -68,8 +68,22 @@ enum { NAME_CREATED = 1, NAME_DELETED = 2, NAME_MOVED = 4 };
 enum { MODE_BPF = 1, MODE_NAMES = 2, MODE_MODIFY = 4 };
 enum { SLOTS = 10 };
 
+/* libuv's, which is linked into node; declared here for the reasons given in poll.c. */
+typedef struct uv_loop_s uv_loop_t;
+struct uv_handle {
+	void *data;
+};
+enum { UV_PREPARE = 9 };
+extern int uv_prepare_init(uv_loop_t *loop, struct uv_handle *handle);
+extern int uv_prepare_start(struct uv_handle *handle, void (*callback)(struct uv_handle *));
+extern void uv_close(struct uv_handle *handle, void (*callback)(struct uv_handle *));
+extern void uv_unref(struct uv_handle *handle);
+extern size_t uv_handle_size(int type);
+extern int napi_uv_loop(napi_env env, uv_loop_t **loop) __asm__("napi_get_uv_event_loop");
+
 struct capture_state {
 	struct capture *skeleton;
+	struct uv_handle *before_sleep;
 	int ring_fd, lost_fd, names_fd, epoll_fd, root_fd;
 	uint32_t ring_bytes, fs_magic;
 	volatile u64 *consumer;
@@ -230,9 +244,48 @@ static bool put_event(struct out *o, const struct ls_event *e)
 	return true;
 }
 
+/*
+ * While this thread runs, the program need not wake it: capture.bpf.c, submit(). Before the event
+ * loop sleeps, sleep_if_empty() has looked.
+ */
+static void stay_awake(struct capture_state *c)
+{
+	u64 *awake = &c->skeleton->bss->reader_awake;
+	if (!c->before_sleep || __atomic_load_n(awake, __ATOMIC_RELAXED)) return;
+	__atomic_store_n(awake, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Whether a record waits that is whole. */
+static bool ring_waits(const struct capture_state *c)
+{
+	u64 at = *c->consumer;
+	if (at >= __atomic_load_n((u64 *)c->producer, __ATOMIC_ACQUIRE)) return false;
+	char *record = c->producer + 4096 + (at & (c->ring_bytes - 1));
+	return !(__atomic_load_n((u32 *)record, __ATOMIC_ACQUIRE) & 1u << 31);
+}
+
+/*
+ * Runs before the event loop sleeps. Records told without waking anyone are not known to epoll:
+ * changing the ring's entry makes epoll look, and the loop goes round once more instead.
+ */
+static void sleep_if_empty(struct uv_handle *handle)
+{
+	struct capture_state *c = handle->data;
+	u64 *awake = &c->skeleton->bss->reader_awake;
+	if (!ring_waits(c)) {
+		if (!__atomic_load_n(awake, __ATOMIC_RELAXED)) return;
+		__atomic_store_n(awake, 0, __ATOMIC_SEQ_CST);
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		if (!ring_waits(c)) return;
+	}
+	struct epoll_event e = { .events = EPOLLIN };
+	epoll_ctl(c->epoll_fd, EPOLL_CTL_MOD, c->ring_fd, &e);
+}
+
 static void drain_ring(struct capture_state *c, struct out *o)
 {
 	if (!c->skeleton) return;
+	stay_awake(c);
 	u64 at = *c->consumer;
 	while (at < __atomic_load_n((u64 *)c->producer, __ATOMIC_ACQUIRE)) {
 		char *record = c->producer + 4096 + (at & (c->ring_bytes - 1));
@@ -319,7 +372,31 @@ static int load_undisturbed(struct capture *k)
 	return error;
 }
 
-static const char *open_bpf(struct capture_state *c, uint32_t ring_bytes)
+static bool learn_self(struct capture *k)
+{
+	union bpf_attr attr;
+	memset(&attr, 0, sizeof attr);
+	attr.test.prog_fd = (u32)k->progs.learn_self.prog_fd;
+	return !syscall(SYS_bpf, BPF_PROG_RUN, &attr, sizeof attr) && k->bss->self_tgid;
+}
+
+/* Without it the reader counts as asleep for ever, which costs writers time and loses nothing. */
+static bool look_before_sleep(struct capture_state *c, napi_env env)
+{
+	uv_loop_t *loop;
+	struct uv_handle *handle = calloc(1, uv_handle_size(UV_PREPARE));
+	if (!handle || napi_uv_loop(env, &loop) || uv_prepare_init(loop, handle)) {
+		free(handle);
+		return false;
+	}
+	handle->data = c;
+	uv_prepare_start(handle, sleep_if_empty);
+	uv_unref(handle); /* not a reason to stay alive */
+	c->before_sleep = handle;
+	return true;
+}
+
+static const char *open_bpf(struct capture_state *c, napi_env env, uint32_t ring_bytes)
 {
 	struct stat ns, root;
 	if (access("/sys/kernel/btf/vmlinux", R_OK)) return "NO_BTF";
@@ -328,7 +405,6 @@ static const char *open_bpf(struct capture_state *c, uint32_t ring_bytes)
 	if (!k) return "BPF_OPEN";
 	k->rodata->watched_dev = superblock_device(c->root_fd);
 	k->rodata->root_ino = root.st_ino;
-	k->rodata->self_tgid = (u32)getpid();
 	k->rodata->pidns_dev = (u64)major(ns.st_dev) << 20 | minor(ns.st_dev);
 	k->rodata->pidns_ino = ns.st_ino;
 	k->rodata->tells_dirty_inodes = c->fs_magic == EXT_MAGIC;
@@ -341,6 +417,7 @@ static const char *open_bpf(struct capture_state *c, uint32_t ring_bytes)
 		errno = -error;
 		return "BPF_LOAD";
 	}
+	if (!learn_self(k)) return "BPF_LOAD";
 	error = capture__attach(k);
 	if (error < 0) {
 		errno = -error;
@@ -354,7 +431,8 @@ static const char *open_bpf(struct capture_state *c, uint32_t ring_bytes)
 	c->producer = mmap(NULL, mapped, PROT_READ, MAP_SHARED, c->ring_fd, 4096);
 	if (c->consumer == MAP_FAILED || c->producer == MAP_FAILED) return "BPF_MAP";
 	struct epoll_event e = { .events = EPOLLIN };
-	return epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, c->ring_fd, &e) ? "EPOLL" : NULL;
+	if (epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, c->ring_fd, &e)) return "EPOLL";
+	return look_before_sleep(c, env) ? NULL : "EPOLL";
 }
 
 static const char *open_names(struct capture_state *c, bool modify)
@@ -372,8 +450,14 @@ static const char *open_names(struct capture_state *c, bool modify)
 	return epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, c->names_fd, &e) ? "EPOLL" : NULL;
 }
 
+static void on_closed(struct uv_handle *handle)
+{
+	free(handle);
+}
+
 static void release(struct capture_state *c)
 {
+	if (c->before_sleep) uv_close(c->before_sleep, on_closed); /* from here on it is not called */
 	if (c->consumer && c->consumer != MAP_FAILED) munmap((void *)c->consumer, 4096);
 	if (c->producer && c->producer != MAP_FAILED)
 		munmap(c->producer, 4096 + 2 * (size_t)c->ring_bytes);
@@ -401,7 +485,7 @@ static napi_value fn_open(napi_env env, napi_callback_info info)
 	if (c->epoll_fd < 0 || fstatfs(c->root_fd, &fs)) failed = "EPOLL";
 	else c->fs_magic = (uint32_t)fs.f_type;
 	if (!failed && (mode & MODE_NAMES)) failed = open_names(c, mode & MODE_MODIFY);
-	if (!failed && (mode & MODE_BPF)) failed = open_bpf(c, arg_uint(&a, 2));
+	if (!failed && (mode & MODE_BPF)) failed = open_bpf(c, env, arg_uint(&a, 2));
 	if (failed) {
 		const char *why = strerror(errno);
 		release(c);

@@ -11,7 +11,7 @@
  * Invariants:
  * - A record that does not fit is counted in `dropped`, and its inode is kept in `lost`; when even
  *   that is full `lost_all` is set. User space turns either into a rescan: no loss is silent.
- * - The program never reports what its own process writes (`self_tgid` in the pid namespace given).
+ * - The program never reports what its own process writes (`self_tgid`).
  * - Kernel structures are dereferenced directly through BTF pointers; helper calls for the same
  *   (BPF_CORE_READ) cost some 500 ns more on each write. The pointers are untrusted ones
  *   (bpf_rdonly_cast): with each step from a trusted one the verifier searches all of the kernel's
@@ -36,7 +36,6 @@ extern void *bpf_rdonly_cast(void *obj, __u32 btf_id) __ksym;
 /* Set before loading. */
 const volatile u32 watched_dev = 0;
 const volatile u64 root_ino = 0;
-const volatile u32 self_tgid = 0;
 const volatile u64 pidns_dev = 0;
 const volatile u64 pidns_ino = 0;
 const volatile u32 uring_args_old = 0; /* io_uring_complete passed res by value before 6.16 */
@@ -46,6 +45,10 @@ const volatile u32 tells_dirty_inodes = 0; /* the filesystem marks inodes dirty 
 /* Shared with user space through the mapped .bss. */
 u64 dropped = 0;
 u64 lost_all = 0;
+/* Set by user space while it will look at the ring by itself before it sleeps: see submit(). */
+volatile u64 reader_awake = 0;
+/* The process that reads the ring, as the initial pid namespace numbers it. */
+u64 self_tgid = 0;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -70,13 +73,17 @@ struct {
 	__type(value, struct path_record);
 } scratch SEC(".maps");
 
+/* Run once by the reader: in a pid namespace of its own it does not know that number. */
+SEC("syscall")
+int learn_self(void *context)
+{
+	self_tgid = bpf_get_current_pid_tgid() >> 32;
+	return 0;
+}
+
 static __always_inline bool is_self(void)
 {
-	struct bpf_pidns_info {
-		u32 pid, tgid;
-	} ids = {};
-	if (bpf_get_ns_current_pid_tgid(pidns_dev, pidns_ino, (void *)&ids, sizeof ids)) return 0;
-	return ids.tgid == self_tgid;
+	return bpf_get_current_pid_tgid() >> 32 == self_tgid;
 }
 
 /*
@@ -115,6 +122,32 @@ static __always_inline void count_lost(u64 ino, u32 gen)
 	if (bpf_map_update_elem(&lost, &ino, &gen, BPF_ANY)) lost_all = 1;
 }
 
+/*
+ * Waking the reader costs the writer an interrupt to its own CPU, most of what a record costs, and
+ * is of no use while the reader runs. The reader clears `reader_awake` and then looks at the ring once
+ * more before it sleeps; a record is made visible (with a full barrier: bpf_ringbuf_commit) before
+ * `reader_awake` is looked at once more. So one of both always sees the other.
+ * While it is clear the kernel's own rule holds: the first record after a drain wakes.
+ */
+static __always_inline u64 wake_flag(void)
+{
+	return reader_awake ? BPF_RB_NO_WAKEUP : 0;
+}
+
+static __always_inline void wake_if_owed(u64 flag)
+{
+	if (!flag || reader_awake) return;
+	void *nothing = bpf_ringbuf_reserve(&ring, 8, 0);
+	if (nothing) bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
+}
+
+static __always_inline void submit(struct ls_event *e)
+{
+	u64 flag = wake_flag();
+	bpf_ringbuf_submit(e, flag);
+	wake_if_owed(flag);
+}
+
 static __always_inline void emit(struct inode *inode, u8 op, u8 flags, u64 pos, u64 len)
 {
 	if (is_self()) return;
@@ -134,7 +167,7 @@ static __always_inline void emit(struct inode *inode, u8 op, u8 flags, u64 pos, 
 	e->flags = flags;
 	e->path_bytes = 0;
 	e->dir_fd = 0;
-	bpf_ringbuf_submit(e, 0);
+	submit(e);
 }
 
 __noinline int emit_rescan(void)
@@ -145,7 +178,7 @@ __noinline int emit_rescan(void)
 	__builtin_memset(e, 0, sizeof *e);
 	e->op = LS_OP_RESCAN;
 	e->time_ns = bpf_ktime_get_ns();
-	bpf_ringbuf_submit(e, 0);
+	submit(e);
 	return 0;
 }
 
@@ -464,7 +497,8 @@ SEC("tp_btf/sys_exit")
 int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 {
 	unsigned long number = CALL_NUMBER(regs);
-	if (number >= CALLS) return 0;
+	/* Most calls of the machine end here. */
+	if (number >= CALLS || (calls[number] | calls32[number]) == NONE) return 0;
 	struct task_struct *task = current_task();
 	if (RUNS_32(task)) {
 		int call_32 = calls32[number];

@@ -56,10 +56,12 @@ __noinline int emit_path(u64 path, int dir_fd, u64 detail)
 	r->event.time_ns = bpf_ktime_get_ns();
 	u64 bytes = (n - 1) & (LS_PATH_MAX - 1);
 	r->event.path_bytes = bytes;
-	if (bpf_ringbuf_output(&ring, r, sizeof r->event + bytes, 0)) {
+	u64 flag = wake_flag();
+	if (bpf_ringbuf_output(&ring, r, sizeof r->event + bytes, flag)) {
 		__sync_fetch_and_add(&dropped, 1);
 		lost_all = 1;
 	}
+	wake_if_owed(flag);
 	return 0;
 }
 

@@ -4,14 +4,15 @@
  * means: capture-rig.ts. ebpf and fanotify need root, and count as skipped without.
  */
 import { deepEqual, equal, ok } from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, truncateSync } from "node:fs";
 import { unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { TestContext } from "node:test";
-import { openBackend } from "../../src/capture/index.ts";
-import type { BackendName, CaptureBackend } from "../../src/capture/index.ts";
+import { setTimeout as delay } from "node:timers/promises";
+import { deafSink, openBackend } from "../../src/capture/index.ts";
+import type { BackendName, CaptureBackend, ChangeSink } from "../../src/capture/index.ts";
 import type { Files, Kernel } from "../../src/world/index.ts";
 import { native } from "../../src/world/node/index.ts";
 import { makeFolder } from "./capture-filesystems.ts";
@@ -309,6 +310,12 @@ function generalTests(watched: Watched): void {
   });
 }
 
+/** Keeps the thread busy. */
+function spin(durationUs: number): void {
+  const until = process.hrtime.bigint() + BigInt(durationUs) * 1000n;
+  while (process.hrtime.bigint() < until);
+}
+
 function fileKey(folder: string): string {
   return nodeKey(join(folder, "file"));
 }
@@ -350,6 +357,70 @@ for (const backendName of ["ebpf", "fanotify"] as const) {
     equal(watched.backend.droppedCount, 0);
   });
 }
+
+/**
+ * Appends bursts of 16 bytes to a file; the next burst begins when a byte arrives. The pauses
+ * within a burst make writes fall into every moment of the reader's loop.
+ */
+const burstWriter = `
+const { openSync, readSync, writeSync } = require("node:fs");
+const fd = openSync(process.argv[1], "w");
+for (let round = 0; readSync(0, Buffer.alloc(1)) === 1; round++) {
+  for (let i = 0; i <= round % 4; i++) {
+    const until = process.hrtime.bigint() + BigInt((round * 7919 * (i + 1)) % 60000);
+    while (process.hrtime.bigint() < until);
+    writeSync(fd, "0123456789abcdef");
+  }
+}`;
+
+test("ebpf: no write waits for a later event before it is told", async (t) => {
+  const watched = new Watched("temporary folder", "ebpf");
+  t.after(() => watched.close());
+  watched.open();
+  if (watched.refused !== undefined) return t.skip(watched.refused);
+  const path = join(watched.places().inside, "bursts");
+  const writer = spawn(process.execPath, ["-e", burstWriter, path], {
+    stdio: ["pipe", "ignore", "inherit"],
+  });
+  t.after(() => writer.kill());
+  const ended = new Promise<string>((resolve) => {
+    writer.on("close", () => resolve("the writer ended"));
+  });
+  const roundCount = 8000;
+  let round = 0;
+  let wantedBytes = 0;
+  let toldBytes = 0;
+  const sink: ChangeSink = {
+    ...deafSink,
+    written: (_ino, _gen, _from, to) => {
+      toldBytes = Math.max(toldBytes, to);
+    },
+  };
+  const look = (): boolean => {
+    while (watched.backend.drain(sink));
+    if (toldBytes !== wantedBytes) return false;
+    next();
+    return true;
+  };
+  // The reader is awake for a while for other reasons, a little longer in each round, then sleeps.
+  const stayAwake = (turnCount: number): void => {
+    if (look()) return;
+    spin((round * 31) % 23);
+    if (turnCount > 0) setImmediate(stayAwake, turnCount - 1);
+  };
+  const next = (): void => {
+    wantedBytes += 16 * ((round++ % 4) + 1);
+    if (round > roundCount) return void writer.stdin.end();
+    writer.stdin.write("x");
+    setImmediate(stayAwake, round % 8);
+  };
+  watched.backend.start(look);
+  next();
+  const late = delay(20_000, "too late", { signal: t.signal, ref: false });
+  const end = await Promise.race([ended, late]);
+  equal(end, "the writer ended", `round ${round}: ${toldBytes} of ${wantedBytes} bytes told`);
+  equal(round, roundCount + 1);
+});
 
 test("ebpf: a ring that is full tells which files were lost, and counts", (t) => {
   const watched = new Watched("temporary folder", "ebpf");
