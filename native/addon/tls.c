@@ -2,7 +2,7 @@
 /*
  * TLS 1.3 on a connected socket, by the OpenSSL that node itself carries: one call encrypts and
  * writes, one call reads and decrypts, with no stream and no copy between. Node's own TLS sockets
- * cost three times as much for a small message (docs/adr/0017-native-tls.md).
+ * cost three times as much for a small message (docs/adr/0019-native-tls.md).
  *
  * Here is only the moving of bytes. Who the peer is gets judged in TypeScript
  * (transport/peer-judge.ts): the certificate's chain and names mean nothing, its key everything.
@@ -33,6 +33,7 @@ extern SSL_CTX *SSL_CTX_new(const SSL_METHOD *method);
 extern void SSL_CTX_free(SSL_CTX *context);
 extern long SSL_CTX_ctrl(SSL_CTX *context, int command, long number, void *pointer);
 extern uint64_t SSL_CTX_set_options(SSL_CTX *context, uint64_t options);
+extern int SSL_CTX_set_ciphersuites(SSL_CTX *context, const char *names);
 extern int SSL_CTX_set_num_tickets(SSL_CTX *context, size_t count);
 extern void SSL_CTX_set_default_read_buffer_len(SSL_CTX *context, size_t bytes);
 extern int SSL_CTX_use_certificate(SSL_CTX *context, X509 *certificate);
@@ -104,6 +105,9 @@ enum {
 /* Results beside -errno; the same numbers stand in src/world/tls.ts. */
 enum { TLS_WANTS_WRITE = -4096, TLS_CUT = -4097, TLS_BROKEN = -4098 };
 
+/* All three that OpenSSL offers; the one that costs least first. */
+#define CIPHER_SUITES \
+	"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 /* Some four records of ciphertext in one read(). */
 #define READ_BUFFER_BYTES 67072
 #define REASON_BYTES 96
@@ -149,6 +153,7 @@ static bool configure(SSL_CTX *c, struct bytes certificate, struct bytes key)
 		  SSL_CTX_ctrl(c, CTRL_SET_MIN_PROTO_VERSION, TLS1_3, NULL) == 1 &&
 		  SSL_CTX_ctrl(c, CTRL_SET_MAX_PROTO_VERSION, TLS1_3, NULL) == 1 &&
 		  SSL_CTX_ctrl(c, CTRL_SET_SIGALGS_LIST, 0, "ed25519") == 1 &&
+		  SSL_CTX_set_ciphersuites(c, CIPHER_SUITES) == 1 &&
 		  SSL_CTX_set_num_tickets(c, 0) == 1;
 	X509_free(x);
 	EVP_PKEY_free(k);

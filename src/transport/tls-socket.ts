@@ -2,7 +2,7 @@
  * `TlsSocket`: one TCP connection under TLS 1.3, driven by readiness: the kernel says that the
  * socket is readable or writable, OpenSSL reads or writes, and what came is delivered in the same
  * call. The addon does both (native/addon/tls.c); node's own TLS sockets cost three times as much
- * for a small message (docs/adr/0017-native-tls.md).
+ * for a small message (docs/adr/0019-native-tls.md).
  * Flows in: a connected `net.Socket`, whose descriptor it takes over; `write`. Out: the handlers.
  * Invariants: no handler is called inside `write`, `pause`, `resume`, `end` or `destroy`; one
  * onClose, after which nothing; what the kernel does not take is copied and held, and bounded by

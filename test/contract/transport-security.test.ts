@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { connect as connectTcp, createServer as createTcpServer } from "node:net";
-import type { AddressInfo, Socket } from "node:net";
+import type { AddressInfo, Server, Socket } from "node:net";
 import { describe, it } from "node:test";
 import { connect as connectTls, createServer as createTlsServer } from "node:tls";
 import type { ConnectionOptions, TLSSocket, TlsOptions } from "node:tls";
@@ -14,7 +14,7 @@ import type { ConnectionOptions, TLSSocket, TlsOptions } from "node:tls";
 import { SyncError } from "../../src/base/index.ts";
 import { dial, linkLimits, listenLimits } from "../../src/transport/index.ts";
 import type { DialOptions, Identity, Link } from "../../src/transport/index.ts";
-import { identityNamed, logLines, serverOf, until, world } from "./transport-fixture.ts";
+import { identityNamed, logLines, Recorder, serverOf, until, world } from "./transport-fixture.ts";
 
 const a = await identityNamed("a");
 const b = await identityNamed("b");
@@ -396,4 +396,94 @@ describe("dialler: whom it believes", { timeout: 60_000 }, () => {
     await new Promise((resolve) => mute.close(resolve));
     assert.equal(await codeOf(dialTo(port)), "PEER_UNREACHABLE");
   });
+});
+
+/** Between the two ends, with the power of whoever holds the wire: bytes, not keys. */
+class Wire {
+  readonly port: number;
+  readonly #server: Server;
+  readonly #sockets: readonly Socket[];
+  /** Changes what goes to the dialler. */
+  tamper: (bytes: Buffer) => Buffer = (bytes) => bytes;
+
+  private constructor(server: Server, sockets: Socket[]) {
+    this.#server = server;
+    this.#sockets = sockets;
+    this.port = (server.address() as AddressInfo).port;
+  }
+
+  static async to(port: number): Promise<Wire> {
+    const sockets: Socket[] = [];
+    const server = createTcpServer((near) => {
+      const far = connectTcp(port, "127.0.0.1");
+      sockets.push(near, far);
+      for (const socket of [near, far]) socket.on("error", () => undefined);
+      near.on("data", (bytes: Buffer) => far.write(bytes));
+      far.on("data", (bytes: Buffer) => near.write(wire.tamper(bytes)));
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const wire: Wire = new Wire(server, sockets);
+    return wire;
+  }
+
+  /** A FIN to both ends, which neither of them sent. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.end();
+  }
+
+  stop(): void {
+    for (const socket of this.#sockets) socket.destroy();
+    this.#server.close();
+  }
+}
+
+describe("link: what the wire may do", { timeout: 30_000 }, () => {
+  const trusting = { identity: b, isTrusted: (id: string) => id === a.id };
+
+  async function wired(body: (wire: Wire, near: Recorder, far: Recorder) => Promise<void>) {
+    const { listener, links } = await serverOf(trusting);
+    const wire = await Wire.to(listener.port);
+    const link = await dialTo(wire.port);
+    await until(() => links.length === 1, "link");
+    try {
+      await body(wire, new Recorder(link).start(), new Recorder(links[0]!).start());
+    } finally {
+      link.destroy();
+      links[0]?.destroy();
+      wire.stop();
+      listener.close();
+    }
+  }
+
+  it("a forged end is no orderly end, on either side", () =>
+    wired(async (wire, near, far) => {
+      far.link.send(Buffer.from("some words"));
+      await until(() => near.byteCount === 10, "the words");
+      wire.cut();
+      await until(() => near.closes.length + far.closes.length === 2, "both end");
+      assert.deepEqual([near.closes[0]?.code, far.closes[0]?.code], ["LINK_LOST", "LINK_LOST"]);
+    }));
+
+  it("a changed byte is never delivered and ends the link", () =>
+    wired(async (wire, near, far) => {
+      far.link.send(Buffer.from("good"));
+      await until(() => near.byteCount === 4, "untouched bytes");
+      wire.tamper = (bytes) => {
+        bytes[bytes.length - 1]! ^= 1;
+        return bytes;
+      };
+      far.link.send(Buffer.from("evil"));
+      await until(() => near.closes.length > 0, "the link ends");
+      assert.equal(near.closes[0]?.code, "LINK_LOST");
+      assert.equal(near.bytes.toString(), "good");
+    }));
+
+  it("a repeated record is never delivered twice", () =>
+    wired(async (wire, near, far) => {
+      wire.tamper = (bytes) => Buffer.concat([bytes, bytes]);
+      far.link.send(Buffer.from("once"));
+      await until(() => near.closes.length > 0, "the link ends");
+      assert.equal(near.bytes.toString(), "once");
+      assert.equal(near.closes[0]?.code, "LINK_LOST");
+    }));
 });
