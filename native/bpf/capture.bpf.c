@@ -91,20 +91,22 @@ static __always_inline bool is_self(void)
  * names, or this one is gone (unlinked, or never given: O_TMPFILE), or it was opened by a handle,
  * so that its name may not be in memory.
  */
-static __always_inline int below_root(struct dentry *d, struct inode *inode)
+static __always_inline int below_root(struct dentry *first, struct inode *inode)
 {
-	unsigned int names = inode->__i_nlink;
-	bool alias = names > 1 || (names && !d->d_hash.pprev);
+	struct dentry *d = first;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < DEPTH_MAX; i++) {
 		/* Without looking for null: reading through it gives 0, and no inode has that number. */
 		if (d->d_inode->i_ino == root_ino) return 1;
 		struct dentry *parent = d->d_parent;
-		if (parent == d)
-			return alias || (names && d != inode->i_sb->s_root) ? LS_FLAG_ALIAS + 1 : 0;
+		if (parent == d) break;
 		d = parent;
 	}
-	return LS_FLAG_ALIAS + 1;
+	/* Only now: what differs between the steps multiplies the work of the verifier. */
+	unsigned int names = inode->__i_nlink;
+	if (d->d_parent != d) return LS_FLAG_ALIAS + 1;
+	if (!names) return 0;
+	return names > 1 || !first->d_hash.pprev || d != inode->i_sb->s_root ? LS_FLAG_ALIAS + 1 : 0;
 }
 
 /* The same for an inode that no descriptor leads to. */
@@ -124,9 +126,9 @@ static __always_inline void count_lost(u64 ino, u32 gen)
 
 /*
  * Waking the reader costs the writer an interrupt to its own CPU, most of what a record costs, and
- * is of no use while the reader runs. The reader clears `reader_awake` and then looks at the ring once
- * more before it sleeps; a record is made visible (with a full barrier: bpf_ringbuf_commit) before
- * `reader_awake` is looked at once more. So one of both always sees the other.
+ * is of no use while the reader runs. The reader clears `reader_awake` and then looks at the ring
+ * once more before it sleeps; a record is made visible (with a full barrier: bpf_ringbuf_commit)
+ * before `reader_awake` is looked at once more. So one of both always sees the other.
  * While it is clear the kernel's own rule holds: the first record after a drain wakes.
  */
 static __always_inline u64 wake_flag(void)
@@ -198,6 +200,15 @@ __noinline int emit_file(u64 file, u32 op, u32 flags, u64 pos, u64 len)
 	int where = 0;
 	struct inode *inode = watched_inode(cast(file, struct file), op == LS_OP_ATTR, &where);
 	if (inode) emit(inode, op, flags | (where - 1), pos, len);
+	return 0;
+}
+
+/* The same for the address of a struct inode on the watched filesystem. */
+__noinline int emit_inode(u64 address, u32 op, u64 pos, u64 len)
+{
+	struct inode *inode = cast(address, struct inode);
+	int where = inode_below_root(inode);
+	if (where) emit(inode, op, where - 1, pos, len);
 	return 0;
 }
 
@@ -618,9 +629,8 @@ int BPF_PROG(on_dirty_folio, struct folio *folio, struct address_space *mapping)
 	bool mapped = mapping->i_mmap_writable.counter > 0;
 	int told = told_by(task, inode);
 	if (told == BY_ITS_CALL) return 0;
-	int where = inode_below_root(inode);
-	if (!where) return 0;
-	emit(inode, mapped || told == ONLY_HERE ? LS_OP_STORE : LS_OP_WRITE, where - 1,
-	     (u64)folio->index << page_shift, folio_pages(folio) << page_shift);
+	u32 op = mapped || told == ONLY_HERE ? LS_OP_STORE : LS_OP_WRITE;
+	u64 pos = (u64)folio->index << page_shift;
+	emit_inode(address_at(&mapping->host), op, pos, folio_pages(folio) << page_shift);
 	return 0;
 }

@@ -80,12 +80,11 @@ int BPF_PROG(on_dirty_inode, struct inode *inode, int flags)
 	if (number >= CALLS) return 0;
 	int call = RUNS_32(task) ? calls32[number] : calls[number];
 	if (call != TRUNCATE && call != UTIMENSAT) return 0;
-	int where = inode_below_root(inode);
-	if (!where) return 0;
+	u64 address = address_at(&ctx[0]); /* of the inode */
 	if (call == UTIMENSAT)
-		emit(inode, LS_OP_ATTR, where - 1, 0, 0);
+		emit_inode(address, LS_OP_ATTR, 0, 0);
 	else if ((inode->i_mode & S_IFMT) == S_IFREG)
-		emit(inode, LS_OP_TRUNCATE, where - 1, inode->i_size, 0);
+		emit_inode(address, LS_OP_TRUNCATE, inode->i_size, 0);
 	return 0;
 }
 
