@@ -196,27 +196,31 @@ static bool translate(struct capture_state *c, struct out *o, struct fanotify_ev
 	return true;
 }
 
-/* Records translated; stops at the end of the queue or when `o` is full. */
+/*
+ * Translates what one read gives, and tells how many records that were: 0 when none waits. Stops
+ * when `o` is full.
+ */
 static size_t drain_names(struct capture_state *c, struct out *o)
 {
 	size_t count = 0;
 	if (c->names_fd < 0) return 0;
-	for (;;) {
-		while (c->raw_at < c->raw_end) {
-			struct fanotify_event_metadata *m = (void *)(c->raw + c->raw_at);
-			size_t before = o->used;
-			if (!translate(c, o, m)) {
-				o->used = before;
-				return count;
-			}
-			c->raw_at += m->event_len;
-			count++;
-		}
+	if (c->raw_at == c->raw_end) {
 		ssize_t n = read(c->names_fd, c->raw, sizeof c->raw);
-		if (n <= 0) return count;
+		if (n <= 0) return 0;
 		c->raw_at = 0;
 		c->raw_end = (size_t)n;
 	}
+	while (c->raw_at < c->raw_end) {
+		struct fanotify_event_metadata *m = (void *)(c->raw + c->raw_at);
+		size_t before = o->used;
+		if (!translate(c, o, m)) {
+			o->used = before;
+			return count;
+		}
+		c->raw_at += m->event_len;
+		count++;
+	}
+	return count;
 }
 
 /* --- bytes ------------------------------------------------------------------------------------ */
