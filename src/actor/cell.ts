@@ -140,7 +140,7 @@ export class Cell implements Supervised {
     try {
       return this.options.behaviour.mayStop?.(this.#state, this.#context) ?? true;
     } catch (cause) {
-      this.#crashed(cause);
+      this.crashed(cause);
       return `the vote crashed: ${describe(cause)}`;
     }
   }
@@ -182,7 +182,7 @@ export class Cell implements Supervised {
       done = false;
       if (this.#withdraws) for (const output of party.outputs) output.withdraw();
       else party.settle();
-      this.#crashed(cause);
+      this.crashed(cause);
     }
     this.#stepping = false;
     if (this.#timedIn === 0) this.#timed(startUs);
@@ -210,7 +210,8 @@ export class Cell implements Supervised {
     for (const output of this.party.outputs) if (output.armRoom()) this.party.mark();
   }
 
-  #crashed(cause: unknown): void {
+  /** Takes note of a throw and, when the supervisor agrees, repairs the state. */
+  crashed(cause: unknown): void {
     // The graph is over because of an actor that this one pulled: that one was reported already.
     if (cause instanceof GraphOver) return;
     if (!this.host.supervise(this, cause)) return;

@@ -23,13 +23,14 @@ import type {
 } from "./behaviour.ts";
 import type { ByteRingOptions } from "./byte-ring.ts";
 import { ByteChannel, makeByteRingMemory } from "./byte-ring.ts";
-import { Cell, describe } from "./cell.ts";
+import { Cell, CellHandle, describe } from "./cell.ts";
 import type { Supervised } from "./cell.ts";
 import type { ChannelOptions } from "./channel.ts";
 import { Channel } from "./channel.ts";
 import type { AnyRx, AnyTx, Joint } from "./port.ts";
 import type { ActorCounters, AlarmThresholds, GraphPhase, GraphSnapshot } from "./snapshot.ts";
 import { actorSnapshot, channelSnapshot } from "./snapshot.ts";
+import { Shortcut, type ShortcutOptions } from "./shortcut.ts";
 import type { RestartLimits } from "./supervisor.ts";
 import { RestartBudget } from "./supervisor.ts";
 import type { TroupeHost } from "./troupe.ts";
@@ -94,6 +95,8 @@ export class Graph implements TroupeHost {
   readonly #troupes = new Map<string, Troupe>();
   readonly #edges = new Map<Joint, Edge>();
   readonly #replacements = new Map<string, Replacement>();
+  /** Names of actors in whose place a simulated one is. */
+  readonly #replaced = new Set<string>();
   #phase: GraphPhase = "wiring";
   #startUs = 0;
   #deadlineUs = Infinity;
@@ -147,6 +150,17 @@ export class Graph implements TroupeHost {
     troupe.cells.push(cell);
     this.join(options.name, this.#memberOf(cell, options.troupe));
     return cell.handle;
+  }
+
+  /** Adds a way past some actors of one troupe, which is closed when one of them is replaced. */
+  shortcut<I>(options: ShortcutOptions<I>): Shortcut<I> {
+    const { past, run } = options;
+    const isReplaced = past.some((handle) => this.#replaced.has(handle.name));
+    const [first] = past;
+    assert(first instanceof CellHandle, "a shortcut takes handles that graph.actor returned");
+    const troupe = [...this.#troupes.values()].find((each) => each.cells.includes(first.cell));
+    assert(troupe !== undefined, "a shortcut leads past actors of this graph");
+    return new Shortcut(troupe, { past, run: isReplaced ? () => false : run });
   }
 
   /** Puts a simulated actor in the place of the one of this name. Before the wiring. */
@@ -233,7 +247,7 @@ export class Graph implements TroupeHost {
   /** Takes the replacement of an actor out of the list, if there is one. */
   takeReplacement(name: string): Replacement | undefined {
     const replacement = this.#replacements.get(name);
-    this.#replacements.delete(name);
+    if (this.#replacements.delete(name)) this.#replaced.add(name);
     return replacement;
   }
 

@@ -23,6 +23,7 @@ export type {
   GraphPhase,
   GraphSnapshot,
 } from "./snapshot.ts";
+export type { Shortcut, ShortcutOptions } from "./shortcut.ts";
 export { soloActor } from "./solo.ts";
 export type { SoloOptions } from "./solo.ts";
 export { runSolo } from "./solo-worker.ts";

@@ -80,6 +80,20 @@ export class Troupe implements CellHost {
     this.run();
   }
 
+  /** Takes the graph for a shortcut. False when it is not at rest. */
+  enter(): boolean {
+    const host = this.#host;
+    if (host.busy || this.#readyCount > 0 || !host.isRunning || host.isStopping) return false;
+    host.busy = true;
+    return true;
+  }
+
+  leave(): void {
+    const host = this.#host;
+    host.busy = false;
+    if (this.#readyCount > 0) host.onTurnEnd();
+  }
+
   /** Runs the ready actors until none is ready or the budget is used up. */
   run(): void {
     const host = this.#host;

@@ -353,7 +353,7 @@ export class Applier implements Operations {
     this.#operationCount++;
     const tree = this.#tree;
     this.#live(node);
-    const staged = this.#staged.get(node);
+    const staged = this.#stagedOf(node);
     const open = staged === undefined ? this.#writable.peek(node) : this.#stagedAt(node, staged)[0];
     let result: number;
     if (open >= 0) {
@@ -437,8 +437,13 @@ export class Applier implements Operations {
     return [this.#stagedFd(node, staged), noName];
   }
 
+  /** Mostly there is none at all. */
+  #stagedOf(node: number): Staged | undefined {
+    return this.#staged.size === 0 ? undefined : this.#staged.get(node);
+  }
+
   #writableFd(node: number): number {
-    const staged = this.#staged.get(node);
+    const staged = this.#stagedOf(node);
     if (staged !== undefined && isRegular(staged)) return this.#stagedFd(node, staged);
     this.#live(node);
     const fd = this.#writable.get(node);

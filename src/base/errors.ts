@@ -55,6 +55,7 @@ export const errorTable = {
   PEER_VERSION: { kind: "reject", exit: 4, advice: "use matching versions on both sides" },
   LINK_LOST: { kind: "retry", exit: 4, advice: "the link is retried by itself" },
   PAIRING_FAILED: { kind: "reject", exit: 4, advice: "start `lockstep pair` anew on both sides" },
+  SESSION_FAILED: { kind: "retry", exit: 70, advice: "report this with the log of both sides" },
   TARGET_FULL: { kind: "fatal", exit: 1, advice: "free space on the target, then start again" },
   TARGET_UNSUPPORTED: { kind: "fatal", exit: 3, advice: "choose a target on a Linux filesystem" },
   TARGET_DIVERGED: { kind: "retry", exit: 1, advice: "the target is reconciled by itself" },

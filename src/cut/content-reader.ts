@@ -71,6 +71,25 @@ export class ContentReader {
     return 1;
   }
 
+  /**
+   * Reads one small extent in one piece. False, with nothing written or noted, when that is not all
+   * there is to it: `read` finds out what it is then. `stat` is fresh if true.
+   */
+  readSmall(node: number, from: number, to: number, fd: number): boolean {
+    const { stat } = this;
+    const tree = this.#tree;
+    const length = to - from;
+    if (length >= holeBytesMin || this.#files.fstat(fd, stat) < 0) return false;
+    if (to > stat[Stat.size]! || stat[Stat.mode] !== tree.mode[node]) return false;
+    const space = this.#writer.beginWrite(node, from, length);
+    if (this.#files.pread(fd, space.bytes, space.offset, length, from) !== length) return false;
+    this.#writer.endWrite(length);
+    // No event enters while this runs: noted now is noted before it was read.
+    this.#dirty.noteRead(node, from, to);
+    if (to > tree.size[node]!) tree.size[node] = to;
+    return true;
+  }
+
   #range(reading: Reading, fd: number, end: number): number {
     if (end - reading.position < holeBytesMin) return this.#data(reading, fd, end);
     while (reading.position < end) {

@@ -65,7 +65,7 @@ export class Cutter {
   #liveWanted = false;
   /** Monotonic µs of the oldest change in the present epoch, for lag; Infinity when unknown. */
   epochOldestUs = Infinity;
-  onCommit: (epoch: number, fuzzy: boolean, live: boolean, oldestUs: number) => void = () => {};
+  onCommit: (epoch: number, live: boolean, oldestUs: number, wallMs: number) => void = () => {};
 
   constructor(options: CutterOptions) {
     this.#options = options;
@@ -196,12 +196,13 @@ export class Cutter {
     if (fuzzy) this.counters.fuzzyEpochs++;
     this.counters.operations += this.#writer.operationCount;
     const flags = (fuzzy ? CommitFlag.fuzzy : 0) | (live ? CommitFlag.live : 0);
-    this.#writer.commit(this.#epoch, flags, this.#options.clock.wallMs());
+    const wallMs = this.#options.clock.wallMs();
+    this.#writer.commit(this.#epoch, flags, wallMs);
     if (live) {
       this.#liveWanted = false;
       this.#isLive = true;
     }
-    this.onCommit(this.#epoch, fuzzy, live, this.epochOldestUs);
+    this.onCommit(this.#epoch, live, this.epochOldestUs, wallMs);
     this.epochOldestUs = Infinity;
     this.#round = 0;
     this.dirty.beginEpoch();
@@ -217,6 +218,7 @@ export class Cutter {
     this.#planner.beginRound();
     this.counters.rounds++;
     this.epochOldestUs = Math.min(this.epochOldestUs, dirty.takeOldestUs());
+    if (this.#readLone()) return;
     for (const path of dirty.takePaths()) {
       const node = resolvePath(this.#files, this.#tree, this.#options.rootPath, path);
       if (node > 0 && path.truncatedTo !== Infinity) {
@@ -243,6 +245,20 @@ export class Cutter {
     this.#planNodes();
     this.#queue();
     dirty.clearMoved();
+  }
+
+  /** The most frequent round by far is one small write: it is read at once, without a task. */
+  #readLone(): boolean {
+    const { dirty } = this;
+    const node = dirty.loneNode;
+    if (node === 0 || !this.#tree.isLive(node)) return false;
+    if ((this.#tree.mode[node]! & Mode.typeMask) !== Mode.regular) return false;
+    const fd = this.#sources.get(node);
+    if (fd < 0 || !this.#reader.readSmall(node, dirty.loneFrom, dirty.loneTo, fd)) return false;
+    dirty.clearLone();
+    dirty.clearMoved();
+    this.#metadata.tellTimes(node, this.#reader.stat, true);
+    return true;
   }
 
   #planScan(node: number, deep: boolean, attempts: number): void {

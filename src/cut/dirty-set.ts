@@ -55,10 +55,18 @@ export class DirtySet implements ChangeSink {
   readonly #runs: SharedPositionRuns = new SharedPositionRuns();
   #names: Map<string, DirtyName> = new Map();
   #nodes: Map<number, DirtyNode> = new Map();
+  /** The only dirty node, 0 if there is none or if #nodes has them: mostly there is no second. */
+  #loneId = 0;
+  /** What is dirty of the lone node; blank while there is none. */
+  #lone: DirtyNode = new DirtyNode();
   #scans: Map<number, DirtyScan> = new Map();
   #paths: DirtyPath[] = [];
   readonly #moved: Set<string> = new Set();
   readonly #readExtents: Map<number, ExtentList> = new Map();
+  /** The only extent read, of node 0 if there is none or if #readExtents has them. */
+  #readNode = 0;
+  #readFrom = 0;
+  #readTo = 0;
   #readNames = false;
   /** Everything must be compared: records of unknown files were lost. */
   rescan = false;
@@ -76,6 +84,7 @@ export class DirtySet implements ChangeSink {
 
   get isEmpty(): boolean {
     return (
+      this.#loneId === 0 &&
       this.#names.size === 0 &&
       this.#nodes.size === 0 &&
       this.#scans.size === 0 &&
@@ -89,18 +98,55 @@ export class DirtySet implements ChangeSink {
   }
 
   get nodeCount(): number {
-    return this.#nodes.size;
+    return this.#loneId === 0 ? this.#nodes.size : 1;
+  }
+
+  /** The node of the only change there is, when that is one extent of its content; else 0. */
+  get loneNode(): number {
+    if (this.#loneId === 0) return 0;
+    const lone = this.#lone;
+    const isExtent = lone.extents.count === 1 && !lone.metadata && lone.attempts === 0;
+    const isAlone = this.#names.size + this.#scans.size + this.#paths.length === 0 && !this.rescan;
+    return isExtent && isAlone ? this.#loneId : 0;
+  }
+
+  get loneFrom(): number {
+    return this.#lone.extents.from(0);
+  }
+
+  get loneTo(): number {
+    return this.#lone.extents.to(0);
+  }
+
+  /** The lone node's extent has been read. */
+  clearLone(): void {
+    this.#loneId = 0;
+    this.#lone.extents.clear();
+    this.#lone.closed = false;
   }
 
   /** A new epoch begins: nothing has been read for it. */
   beginEpoch(): void {
-    this.#readExtents.clear();
+    this.#readNode = 0;
+    if (this.#readExtents.size > 0) this.#readExtents.clear();
     this.#readNames = false;
     this.conflict = false;
   }
 
   /** The present epoch has read this extent. */
   noteRead(node: number, from: number, to: number): void {
+    if (this.#readNode === 0 && this.#readExtents.size === 0) {
+      this.#readNode = node;
+      this.#readFrom = from;
+      this.#readTo = to;
+      return;
+    }
+    if (this.#readNode !== 0) this.#addRead(this.#readNode, this.#readFrom, this.#readTo);
+    this.#readNode = 0;
+    this.#addRead(node, from, to);
+  }
+
+  #addRead(node: number, from: number, to: number): void {
     let list = this.#readExtents.get(node);
     if (list === undefined) {
       list = new ExtentList();
@@ -111,7 +157,8 @@ export class DirtySet implements ChangeSink {
 
   /** What was told of this extent so far is in what is read now. */
   satisfy(node: number, from: number, to: number): void {
-    this.#nodes.get(node)?.extents.subtract(from, to);
+    const dirty = node === this.#loneId ? this.#lone : this.#nodes.get(node);
+    dirty?.extents.subtract(from, to);
   }
 
   /** The present epoch has looked at names. */
@@ -127,6 +174,7 @@ export class DirtySet implements ChangeSink {
   }
 
   takeNodes(): Map<number, DirtyNode> {
+    if (this.#loneId !== 0) this.#joinOthers();
     const taken = this.#nodes;
     this.#nodes = new Map();
     return taken;
@@ -157,10 +205,12 @@ export class DirtySet implements ChangeSink {
   }
 
   clearMoved(): void {
-    this.#moved.clear();
+    if (this.#moved.size > 0) this.#moved.clear();
   }
 
   forget(node: number): void {
+    if (this.#loneId === node) this.#joinOthers();
+    if (this.#readNode === node) this.#readNode = 0;
     this.#nodes.delete(node);
     this.#scans.delete(node);
     this.#readExtents.delete(node);
@@ -171,8 +221,11 @@ export class DirtySet implements ChangeSink {
   addExtent(node: number, from: number, to: number): DirtyNode {
     const dirty = this.#dirty(node);
     dirty.extents.add(from, to);
-    const read = this.#readExtents.get(node);
-    if (read !== undefined && read.intersects(from, to)) this.conflict = true;
+    if (this.#readNode === node) {
+      if (this.#readFrom < to && from < this.#readTo) this.conflict = true;
+    } else if (this.#readExtents.get(node)?.intersects(from, to)) {
+      this.conflict = true;
+    }
     return dirty;
   }
 
@@ -197,12 +250,26 @@ export class DirtySet implements ChangeSink {
   }
 
   #dirty(node: number): DirtyNode {
+    if (node === this.#loneId) return this.#lone;
+    if (this.#loneId !== 0) {
+      this.#joinOthers();
+    } else if (this.#nodes.size === 0) {
+      this.#loneId = node;
+      return this.#lone;
+    }
     let dirty = this.#nodes.get(node);
     if (dirty === undefined) {
       dirty = new DirtyNode();
       this.#nodes.set(node, dirty);
     }
     return dirty;
+  }
+
+  /** The lone node is a node among others from now on. */
+  #joinOthers(): void {
+    this.#nodes.set(this.#loneId, this.#lone);
+    this.#loneId = 0;
+    this.#lone = new DirtyNode();
   }
 
   #told(timeUs: number): void {
@@ -263,7 +330,7 @@ export class DirtySet implements ChangeSink {
     if (node === 0) return;
     this.#told(Infinity);
     this.#dirty(node).metadata = true;
-    if (this.#readExtents.has(node)) this.conflict = true;
+    if (this.#readNode === node || this.#readExtents.has(node)) this.conflict = true;
   }
 
   closed(ino: number, gen: number): void {

@@ -158,7 +158,7 @@ export class NamePlanner {
 
   /** A new round: what waited for it is found now, or goes when the round ends. */
   beginRound(): void {
-    this.#waiting.clear();
+    if (this.#waiting.size > 0) this.#waiting.clear();
     if (this.#suspectRounds > 0) this.#suspectRounds--;
   }
 

@@ -7,7 +7,7 @@
  * was freed has been acknowledged.
  */
 import type { Applier } from "../apply/index.ts";
-import { decodeOperation, FrameType } from "../wire/index.ts";
+import { decodeOperation, FrameType, u32 } from "../wire/index.ts";
 
 /** New files written early at once; what exceeds that is held like everything else. */
 export const earlyFileCountMax = 64;
@@ -53,9 +53,4 @@ export class EarlyFiles {
   clear(): void {
     this.#nodes.clear();
   }
-}
-
-function u32(bytes: Uint8Array, at: number): number {
-  const low = bytes[at]! + bytes[at + 1]! * 256;
-  return low + bytes[at + 2]! * 65536 + bytes[at + 3]! * 16777216;
 }

@@ -1,5 +1,6 @@
 /** Who we are and what we speak, for hello and welcome; and what a bye from the peer means. */
 import { errorTable, type ErrorCode, SyncError } from "../base/index.ts";
+import type { Log } from "../world/index.ts";
 import { type Bye, protocolVersion } from "../wire/index.ts";
 
 export const programVersion = "0.1.0";
@@ -18,6 +19,15 @@ export function checkProtocol(theirs: number): void {
 export function byeError(bye: Bye): SyncError {
   const known = Object.hasOwn(errorTable, bye.code);
   return new SyncError(known ? (bye.code as ErrorCode) : "PEER_REFUSED", `peer: ${bye.message}`);
+}
+
+/** What ended a session: an error as it is; a bug with its stack in the log, for both sides. */
+export function asFailure(cause: unknown, side: "source" | "target", log: Log): SyncError {
+  if (cause instanceof SyncError) return cause;
+  const detail = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+  log.write("error", `a bug has ended the session of the ${side}`, { detail });
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return new SyncError("SESSION_FAILED", `a bug in the ${side}: ${message}`, { cause });
 }
 
 export function asSyncError(error: unknown): SyncError {

@@ -6,7 +6,7 @@
  */
 import { assert, SyncError } from "../base/index.ts";
 import { errnoName, type Files, Open } from "../world/index.ts";
-import { type Commit, FrameReader } from "../wire/index.ts";
+import { type Commit, FrameReader, u32 } from "../wire/index.ts";
 import { heldBytesMax } from "./limits.ts";
 
 const chunkBytes = 65536;
@@ -142,8 +142,7 @@ function eachFrame(
   visit: (type: number, bytes: Uint8Array, start: number, end: number) => void,
 ): void {
   for (let at = 0; at < end;) {
-    const length =
-      chunk[at]! + chunk[at + 1]! * 256 + chunk[at + 2]! * 65536 + chunk[at + 3]! * 16777216;
+    const length = u32(chunk, at);
     assert(length > 0 && at + 4 + length <= end, "a held frame is whole");
     visit(chunk[at + 4]!, chunk, at + 5, at + 4 + length);
     at += 4 + length;

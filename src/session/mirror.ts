@@ -27,6 +27,8 @@ export const retryMsMax = 30_000;
 export const rootCheckMs = 1000;
 /** Times a target may diverge in a row before the user has to look. */
 export const divergedCountMax = 5;
+/** Sessions that a bug of the target may end before trying again is given up. */
+export const failedCountMax = 5;
 
 export interface MirrorOptions {
   world: World;
@@ -51,6 +53,7 @@ export class Mirror {
   #isStopping = false;
   #wakeRetry: () => void = () => {};
   #diverged = 0;
+  #failed = 0;
 
   constructor(options: MirrorOptions) {
     this.#options = options;
@@ -122,6 +125,7 @@ export class Mirror {
       if (this.#isStopping) return;
       if (error.kind !== "retry") throw error;
       if (error.code === "TARGET_DIVERGED" && ++this.#diverged > divergedCountMax) throw error;
+      if (error.code === "SESSION_FAILED" && ++this.#failed > failedCountMax) throw error;
       this.#options.onRetry(error, delayMs);
       await this.#pause(delayMs);
       delayMs = Math.min(retryMsMax, delayMs * 2);
@@ -150,7 +154,7 @@ export class Mirror {
     if (this.#isStopping) session.stop();
     const error = await session.done;
     this.#session = undefined;
-    if (session.bug instanceof Error && !(session.bug instanceof SyncError)) throw session.bug;
+    if (session.bug !== undefined) throw session.bug;
     return error;
   }
 

@@ -9,7 +9,7 @@
  * A session that ends leaves nothing behind but the target as it was at its last whole epoch; the
  * next one compares everything anew.
  */
-import { type ActorHandle, type Channel, type Context, Graph } from "../actor/index.ts";
+import type { ActorHandle, Channel, Context, Graph, Shortcut } from "../actor/index.ts";
 import { assert, SyncError } from "../base/index.ts";
 import type { CaptureBackend } from "../capture/index.ts";
 import { type CutCounters, Cutter } from "../cut/index.ts";
@@ -18,11 +18,13 @@ import type { Link } from "../transport/index.ts";
 import { rootId, Tree } from "../tree/index.ts";
 import type { Files, Timer, World } from "../world/index.ts";
 import {
+  ackBytes,
   decodeBye,
   decodeManifestEntry,
   decodeProblem,
   decodeWelcome,
   encodeControl,
+  f64,
   FrameReader,
   FrameType,
   type ManifestEntry,
@@ -30,16 +32,17 @@ import {
   protocolVersion,
   type Welcome,
 } from "../wire/index.ts";
-import { asSyncError, byeError, checkProtocol, features, programVersion } from "./greeting.ts";
-import { Heartbeat } from "./heartbeat.ts";
 import {
-  drainMsMax,
-  frameCountMax,
-  framesBytesMax,
-  greetingMsMax,
-  timerEarlyUs,
-  windowBytesMax,
-} from "./limits.ts";
+  asFailure,
+  asSyncError,
+  byeError,
+  checkProtocol,
+  features,
+  programVersion,
+} from "./greeting.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import { drainMsMax, greetingMsMax, timerEarlyUs, windowBytesMax } from "./limits.ts";
+import { wireSource } from "./source-graph.ts";
 
 const idleMs = 2000;
 /** Full native drains in one step; then the event loop has its turn. */
@@ -104,6 +107,9 @@ export class SourceSession {
   readonly #capture: ActorHandle;
   readonly #cut: ActorHandle;
   readonly #send: ActorHandle;
+  readonly #quick: Shortcut<undefined>;
+  /** The cut is being taken inside the shortcut. */
+  #isQuick = false;
   readonly #outbox: Uint8Array[] = [];
   readonly #sent: SentEpoch[] = [];
   #phase: Phase = "greeting";
@@ -138,53 +144,21 @@ export class SourceSession {
       if (!link.send(piece)) this.#isBlocked = true;
     });
 
-    // The whole of the source: three actors, two channels.
-    this.graph = new Graph({
-      world,
-      stepsPerTurnMax: 64,
-      // A step that throws has lost what it had in hand: only a new comparison makes that good.
-      restarts: { restartsMax: 0, restartWindowMs: 10000 },
-      failed: (failure) => this.#fail(failure.cause),
+    const wired = wireSource(world, {
+      capture: (context) => this.#stepCapture(context),
+      cut: (context) => this.#stepCut(context),
+      mayStopCut: () => this.#mayStopCut(),
+      send: (context) => this.#stepSend(context),
+      quick: () => this.#sendLone(),
+      failed: (cause) => this.#fail(cause),
     });
-    // One message at a time is under way; the second place is never taken, because an actor whose
-    // output is full cannot be pulled, and the cut must always be able to have capture drain.
-    this.#changes = this.graph.channel<number>({ name: "changes", capacity: 2, sampleEvery: 64 });
-    this.#frames = this.graph.channel<Uint8Array>({
-      name: "frames",
-      capacity: frameCountMax,
-      sampleEvery: 64,
-      weigh: (piece) => piece.length,
-      weightMax: framesBytesMax,
-    });
-    this.#capture = this.graph.actor({
-      name: "capture",
-      troupe: "source",
-      state: () => this,
-      receives: [],
-      sends: [this.#changes.tx],
-      runsWithoutRoom: true,
-      behaviour: { step: (_, context) => this.#stepCapture(context) },
-    });
-    this.#cut = this.graph.actor({
-      name: "cut",
-      troupe: "source",
-      state: () => this,
-      receives: [this.#changes.rx],
-      sends: [this.#frames.tx],
-      behaviour: {
-        step: (_, context) => this.#stepCut(context),
-        mayStop: () => this.#mayStopCut(),
-      },
-    });
-    this.#send = this.graph.actor({
-      name: "send",
-      troupe: "source",
-      state: () => this,
-      receives: [this.#frames.rx],
-      sends: [],
-      behaviour: { step: (_, context) => this.#stepSend(context) },
-    });
-
+    this.graph = wired.graph;
+    this.#frames = wired.frames;
+    this.#changes = wired.changes;
+    this.#capture = wired.capture;
+    this.#cut = wired.cut;
+    this.#send = wired.send;
+    this.#quick = wired.quick;
     this.#cutter = this.#makeCutter();
   }
 
@@ -200,11 +174,11 @@ export class SourceSession {
       unwatchDirectory: (ino, gen) => backend.unwatchDirectory(ino, gen),
       hasRoom: () => this.#hasRoom(),
     });
-    cutter.onCommit = (epoch, _fuzzy, live, oldestUs) =>
+    cutter.onCommit = (epoch, live, oldestUs, wallMs) =>
       this.#sent.push({
         epoch,
         oldestUs,
-        wallMs: world.clock.wallMs(),
+        wallMs,
         live,
         freedIds: this.#tree.takeFreedIds(),
       });
@@ -243,7 +217,7 @@ export class SourceSession {
    * The kernel has events: drain, cut and send, all before this returns if nothing is in the way.
    */
   kernelReadable(): void {
-    this.#capture.wakeNow();
+    if (!this.#quick.take(undefined)) this.#capture.wakeNow();
   }
 
   /** Sends what has happened so far, then ends. */
@@ -287,20 +261,65 @@ export class SourceSession {
 
   #stepCapture(context: Context): void {
     if (this.#phase === "ended") return;
-    const { backend } = this.#options;
-    let more = true;
-    for (let i = 0; i < drainCountPerStep && more; i++) more = backend.drain(this.#cutter.dirty);
-    if (more) context.wake();
+    if (this.#drainKernel()) context.wake();
     // Most events of a busy filesystem are not about our folder.
     const hasChanges = !this.#cutter.dirty.isEmpty || this.#cutter.stores.count > 0;
     // Asking a full channel for room would have us called again as soon as there is some.
     if (hasChanges && this.#changes.rx.available() === 0) this.#changes.tx.send(1);
   }
 
+  /** True when there is more than one step should take. */
+  #drainKernel(): boolean {
+    const { backend } = this.#options;
+    let more = true;
+    for (let i = 0; i < drainCountPerStep && more; i++) more = backend.drain(this.#cutter.dirty);
+    return more;
+  }
+
   /** What this drains decides whether a cut is clean: it must not be skipped in silence. */
   #pullCapture(): void {
+    if (this.#isQuick) {
+      if (this.#drainKernel()) this.#capture.wake();
+      return;
+    }
     const done = this.#context?.pull(this.#capture) ?? false;
     assert(done || this.#phase === "ended", "capture can be drained while a cut is validated");
+  }
+
+  /**
+   * The shortcut: one small write while nothing else is under way is drained, cut and sent without
+   * a channel between. What is left over, because it became more than that, is the actors' to do.
+   */
+  #sendLone(): boolean {
+    const { backend, link } = this.#options;
+    const cutter = this.#cutter;
+    const { dirty, stores } = cutter;
+    if (this.#phase !== "mirroring" || !cutter.isIdle || !this.#hasRoom()) return false;
+    if (this.#isBlocked || this.#frames.rx.available() > 0) return false;
+    const isDrained = !backend.drain(dirty);
+    if (!isDrained || stores.count > 0) return false;
+    // Most events of a busy filesystem are not about our folder.
+    if (dirty.loneNode === 0) return dirty.isEmpty;
+    this.#isQuick = true;
+    const more = this.#cutOn();
+    this.#isQuick = false;
+    while (this.#outbox.length > 0 && !this.#isBlocked) {
+      const piece = this.#outbox.length === 1 ? this.#outbox.pop()! : this.#outbox.shift()!;
+      this.#sentBytes += piece.length;
+      if (!link.send(piece)) this.#isBlocked = true;
+    }
+    if (more || !cutter.isIdle || this.#outbox.length > 0) this.#cut.wake();
+    return true;
+  }
+
+  /** Cuts as far as there is room. True when it only took a breath. */
+  #cutOn(): boolean {
+    try {
+      return this.#cutter.step();
+    } catch (error) {
+      this.#finish(asSyncError(error));
+      return false;
+    }
   }
 
   #stepCut(context: Context): void {
@@ -311,23 +330,18 @@ export class SourceSession {
     const now = this.#options.world.clock.monotonicUs();
     const { stores } = this.#cutter;
     if (stores.count > 0) this.#cutter.settleStores(context.stopping ? Infinity : now);
-    try {
-      const more = this.#cutter.step();
-      this.#flushOutbox();
-      // What it wrote may have been all that was in its way; if not, #stepSend or #onAck wakes it.
-      this.#isCutShort = !more && !this.#cutter.isIdle;
-      if (more || (this.#isCutShort && this.#hasRoom())) context.wake();
-    } catch (error) {
-      this.#finish(asSyncError(error));
-      return;
-    }
+    const more = this.#cutOn();
+    this.#flushOutbox();
+    // What it wrote may have been all that was in its way; if not, #stepSend or #onAck wakes it.
+    this.#isCutShort = !more && !this.#cutter.isIdle;
+    if (more || (this.#isCutShort && this.#hasRoom())) context.wake();
     if (stores.count > 0) {
       this.#cutAfter(context, Math.max(1, (stores.nextDueUs - now) / 1000), now);
     } else {
       this.#cutAfter(context, idleMs, now);
     }
-    if (this.#cutter.isIdle && now - this.#busyUs > idleMs * 1000) this.#cutter.closeIdle();
     if (!this.#cutter.isIdle || this.#changedSince()) this.#busyUs = now;
+    else if (now - this.#busyUs > idleMs * 1000) this.#cutter.closeIdle();
   }
 
   /** The cut has work and lacks room in the frames or in the window. */
@@ -407,7 +421,7 @@ export class SourceSession {
     try {
       this.#reader.push(bytes);
     } catch (error) {
-      this.#finish(asSyncError(error));
+      this.#fail(error);
     }
   }
 
@@ -474,11 +488,10 @@ export class SourceSession {
   }
 
   #onAck(bytes: Uint8Array, start: number, end: number): void {
-    if (end - start !== 16)
+    if (end - start !== ackBytes)
       throw new SyncError("PEER_MALFORMED", "an acknowledgement is too short");
-    const view = new DataView(bytes.buffer, bytes.byteOffset + start, 16);
-    const epoch = view.getFloat64(0, true);
-    this.#consumedBytes = Math.min(this.#sentBytes, view.getFloat64(8, true));
+    const epoch = f64(bytes, start);
+    this.#consumedBytes = Math.min(this.#sentBytes, f64(bytes, start + 8));
     while (this.#sent.length > 0 && this.#sent[0]!.epoch <= epoch) {
       const sent = this.#sent.shift()!;
       this.#acked = sent;
@@ -496,30 +509,28 @@ export class SourceSession {
 
   #onPong(bytes: Uint8Array, start: number, end: number): void {
     if (end - start !== 8) throw new SyncError("PEER_MALFORMED", "a pong is too short");
-    const view = new DataView(bytes.buffer, bytes.byteOffset + start, 8);
-    this.#roundTripUs = this.#options.world.clock.monotonicUs() - view.getFloat64(0, true);
+    this.#roundTripUs = this.#options.world.clock.monotonicUs() - f64(bytes, start);
   }
 
   #fail(cause: unknown): void {
-    this.#cause = cause;
-    this.#finish(
-      cause instanceof SyncError
-        ? cause
-        : new SyncError("LINK_LOST", "the source failed", { cause }),
-    );
+    if (!(cause instanceof SyncError)) {
+      this.#bug = cause instanceof Error ? cause : new Error(String(cause), { cause });
+    }
+    this.#finish(asFailure(cause, "source", this.#options.world.log));
   }
 
-  #cause: unknown;
+  #bug: Error | undefined;
 
   /** The bug that ended the session, if one did. */
-  get bug(): unknown {
-    return this.#cause;
+  get bug(): Error | undefined {
+    return this.#bug;
   }
 
   #finish(error: SyncError | undefined): void {
     if (this.#phase === "ended") return;
     this.#phase = "ended";
-    const code = error === undefined || error.kind === "retry" ? "" : error.code;
+    const isOrderly = error === undefined || (error.kind === "retry" && this.#bug === undefined);
+    const code = isOrderly ? "" : error.code;
     const message = error?.message ?? "";
     this.#control.control(FrameType.bye, encodeControl({ code, message }));
     this.#options.link.close();

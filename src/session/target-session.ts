@@ -8,7 +8,7 @@
  * being made equal and has no consistent past yet. From then on an epoch is applied whole or not at
  * all; what is held of an unfinished one is thrown away when the link ends.
  */
-import { type ActorHandle, type Channel, type Context, Graph } from "../actor/index.ts";
+import type { ActorHandle, Channel, Context, Graph, Shortcut } from "../actor/index.ts";
 import { Applier, TargetScan } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import type { ProblemLog } from "../model/index.ts";
@@ -17,10 +17,12 @@ import { Tree } from "../tree/index.ts";
 import type { Files, World } from "../world/index.ts";
 import {
   type Bye,
+  type Commit,
   CommitFlag,
   commitFrameBytes,
   decodeBye,
   decodeCommit,
+  decodeEpoch,
   decodeOperation,
   encodeControl,
   encodeManifestEntry,
@@ -30,12 +32,14 @@ import {
   mixChecksum,
   OpWriter,
   protocolVersion,
+  wholeEpoch,
 } from "../wire/index.ts";
-import { asSyncError, byeError, features, programVersion } from "./greeting.ts";
+import { asFailure, asSyncError, byeError, features, programVersion } from "./greeting.ts";
 import { EarlyFiles } from "./early-files.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { HeldEpoch, type SpoolPlace } from "./held-epoch.ts";
-import { creditBytesMin, drainMsMax, epochCountMax, heldBytesMax, timerEarlyUs } from "./limits.ts";
+import { creditBytesMin, drainMsMax, timerEarlyUs } from "./limits.ts";
+import { wireTarget } from "./target-graph.ts";
 
 /** Batches of directory entries scanned in one step. */
 const scanStepsPerTurn = 8;
@@ -81,7 +85,9 @@ export class TargetSession {
   /** Numbers of applied epochs. */
   readonly #acks: Channel<number>;
   readonly #receive: ActorHandle;
+  readonly #apply: ActorHandle;
   readonly #send: ActorHandle;
+  readonly #quick: Shortcut<Uint8Array>;
   readonly #ready: HeldEpoch[] = [];
   #held: HeldEpoch;
   #isScanning = true;
@@ -120,47 +126,20 @@ export class TargetSession {
       this.#onFrame(type, bytes, start, end),
     );
 
-    // The whole of the target: three actors, two channels.
-    this.graph = new Graph({
-      world,
-      stepsPerTurnMax: 64,
-      // A step that throws has lost what it had in hand: only a new comparison makes that good.
-      restarts: { restartsMax: 0, restartWindowMs: 10000 },
-      failed: (failure) => this.#fail(failure.cause),
+    const wired = wireTarget(world, {
+      receive: (context) => this.#stepReceive(context),
+      apply: (context) => this.#stepApply(context),
+      send: () => this.#stepSend(),
+      quick: (bytes) => this.#applyWhole(bytes),
+      failed: (cause) => this.#fail(cause),
     });
-    this.#epochs = this.graph.channel<HeldEpoch>({
-      name: "epochs",
-      capacity: epochCountMax,
-      sampleEvery: 64,
-      weigh: (epoch) => Math.min(epoch.bytes, heldBytesMax),
-      weightMax: heldBytesMax,
-    });
-    this.#acks = this.graph.channel<number>({ name: "acks", capacity: 64, sampleEvery: 64 });
-    this.#receive = this.graph.actor({
-      name: "receive",
-      troupe: "target",
-      state: () => this,
-      receives: [],
-      sends: [this.#epochs.tx],
-      runsWithoutRoom: true,
-      behaviour: { step: (_, context) => this.#stepReceive(context) },
-    });
-    this.graph.actor({
-      name: "apply",
-      troupe: "target",
-      state: () => this,
-      receives: [this.#epochs.rx],
-      sends: [this.#acks.tx],
-      behaviour: { step: (_, context) => this.#stepApply(context) },
-    });
-    this.#send = this.graph.actor({
-      name: "send",
-      troupe: "target",
-      state: () => this,
-      receives: [this.#acks.rx],
-      sends: [],
-      behaviour: { step: (_, context) => this.#stepSend(context) },
-    });
+    this.graph = wired.graph;
+    this.#epochs = wired.epochs;
+    this.#acks = wired.acks;
+    this.#receive = wired.receive;
+    this.#apply = wired.apply;
+    this.#send = wired.send;
+    this.#quick = wired.quick;
   }
 
   /** Says welcome and begins. `early` are bytes that came behind the hello. */
@@ -201,14 +180,36 @@ export class TargetSession {
   onData(bytes: Uint8Array): void {
     if (this.#closed) return;
     this.#heartbeat.heard();
+    if (this.#quick.take(bytes)) return;
     try {
       this.#reader.push(bytes);
       if (this.#isStreaming && !this.#held.isEmpty) this.#handOver();
     } catch (error) {
-      this.#bye(asSyncError(error));
+      this.#fail(error);
       return;
     }
     this.#receive.wakeNow();
+  }
+
+  /** The shortcut: one whole epoch, while nothing waits, is applied from where it is. */
+  #applyWhole(bytes: Uint8Array): boolean {
+    if (this.#isStreaming || this.#isBroken || !this.#reader.isEmpty) return false;
+    const waitingCount = this.#arrivedCount + this.#ready.length + this.#epochs.rx.available();
+    if (waitingCount > 0 || this.#acks.rx.available() > 0) return false;
+    try {
+      const commit = wholeEpoch(bytes);
+      if (commit === undefined) return false;
+      decodeEpoch(bytes, this.#applier);
+      this.#consumed += bytes.length;
+      this.#applied(commit);
+    } catch (error) {
+      this.#isBroken = true;
+      this.#bye(asSyncError(error));
+      return true;
+    }
+    this.#acknowledge();
+    if (!this.#idleArmed) this.#apply.wake();
+    return true;
   }
 
   #onFrame(type: number, bytes: Uint8Array, start: number, end: number): void {
@@ -332,18 +333,21 @@ export class TargetSession {
   }
 
   #applyEpoch(epoch: HeldEpoch): void {
-    const { status } = this;
-    const bytes = epoch.bytes;
+    const { bytes } = epoch;
     epoch.consume((type, frame, start, end) =>
       decodeOperation(type, frame, start, end, this.#applier),
     );
     this.#consumed += bytes;
+    if (epoch.commit !== undefined) this.#consumed += commitFrameBytes;
+    this.#applied(epoch.commit);
+  }
+
+  #applied(commit: Commit | undefined): void {
+    const { status } = this;
     status.operations = this.#applier.operationCount;
     status.nodes = this.#tree.nodeCount;
     this.#tree.takeFreedIds(); // ids are chosen by the source
-    const { commit } = epoch;
     if (commit === undefined) return;
-    this.#consumed += commitFrameBytes;
     status.epoch = commit.epoch;
     status.cutWallMs = commit.wallMs;
     if (commit.flags & CommitFlag.fuzzy) status.fuzzyEpochs++;
@@ -370,20 +374,19 @@ export class TargetSession {
     }
   }
 
-  #stepSend(_context: Context): void {
-    const { status } = this;
-    status.heldBytes = this.#held.bytes;
-    status.spoolBytes = this.#held.spoolBytes;
+  #stepSend(): void {
     const applied = this.#acks.rx.available();
     this.#acks.rx.commit(applied);
     const consumed = this.#consumed + this.#held.bytes;
-    if (applied === 0 && consumed - this.#credited < creditBytesMin) return;
-    this.#credited = consumed;
-    const payload = new Uint8Array(16);
-    const view = new DataView(payload.buffer);
-    view.setFloat64(0, status.epoch, true);
-    view.setFloat64(8, consumed, true);
-    this.#writer.control(FrameType.ack, payload);
+    if (applied > 0 || consumed - this.#credited >= creditBytesMin) this.#acknowledge();
+  }
+
+  #acknowledge(): void {
+    const { status } = this;
+    status.heldBytes = this.#held.bytes;
+    status.spoolBytes = this.#held.spoolBytes;
+    this.#credited = this.#consumed + this.#held.bytes;
+    this.#writer.ack(status.epoch, this.#credited);
   }
 
   #listen(context: Context): void {
@@ -404,11 +407,7 @@ export class TargetSession {
   }
 
   #fail(cause: unknown): void {
-    const error =
-      cause instanceof SyncError
-        ? cause
-        : new SyncError("LINK_LOST", "the target failed", { cause });
-    this.#bye(error);
+    this.#bye(asFailure(cause, "target", this.#options.world.log));
   }
 
   #finish(error: SyncError | undefined): void {

@@ -113,7 +113,10 @@ export class ExtentList {
   }
 
   clear(): void {
-    this.#from.length = 0;
-    this.#to.length = 0;
+    // Popped, not cut: a list that is used again and again keeps its memory.
+    while (this.#from.length > 0) {
+      this.#from.pop();
+      this.#to.pop();
+    }
   }
 }

@@ -32,6 +32,8 @@ const Slot = {
   ctimeNsec: 11,
 } as const;
 
+const none: readonly number[] = [];
+
 const typeMask = 0o170000;
 const directoryType = 0o040000;
 
@@ -229,7 +231,8 @@ export class Tree {
    * Ids that have become free. They are used again only when they are given back: the other side
    * may still have to hear of the removal, and must not hear of a new node by that id before.
    */
-  takeFreedIds(): number[] {
+  takeFreedIds(): readonly number[] {
+    if (this.#freed.length === 0) return none;
     const freed = this.#freed;
     this.#freed = [];
     return freed;

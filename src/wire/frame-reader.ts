@@ -7,6 +7,7 @@
  * Errors: a frame that is empty or too long throws PEER_MALFORMED; the caller closes the link.
  */
 import { SyncError } from "../base/index.ts";
+import { u32 } from "./little-endian.ts";
 import { frameBytesMax } from "./protocol.ts";
 
 export type FrameHandler = (type: number, bytes: Uint8Array, start: number, end: number) => void;
@@ -18,6 +19,11 @@ export class FrameReader {
 
   constructor(onFrame: FrameHandler) {
     this.#onFrame = onFrame;
+  }
+
+  /** Nothing of an unfinished frame is kept. */
+  get isEmpty(): boolean {
+    return this.#keptBytes === 0;
   }
 
   push(piece: Uint8Array): void {
@@ -64,8 +70,7 @@ export class FrameReader {
 }
 
 function bodyBytes(bytes: Uint8Array, at: number): number {
-  const length =
-    bytes[at]! + bytes[at + 1]! * 256 + bytes[at + 2]! * 65536 + bytes[at + 3]! * 16777216;
+  const length = u32(bytes, at);
   if (length === 0 || length > frameBytesMax) {
     throw new SyncError("PEER_MALFORMED", `a frame of ${length} bytes is not allowed`);
   }

@@ -1,6 +1,7 @@
 export { decodeBye, decodeHello, decodeProblem, decodeWelcome, encodeControl } from "./control.ts";
 export type { Bye, Hello, Welcome, WireProblem } from "./control.ts";
 export { FrameReader } from "./frame-reader.ts";
+export { f64, u32 } from "./little-endian.ts";
 export { holdPrefix, isHoldName } from "./hold-prefix.ts";
 export { decodeManifestEntry, encodeManifestEntry } from "./manifest.ts";
 export type { ManifestEntry } from "./manifest.ts";
@@ -8,6 +9,7 @@ export { decodeCommit, decodeOperation } from "./op-decoder.ts";
 export type { Commit, Operations } from "./op-decoder.ts";
 export { OpWriter } from "./op-writer.ts";
 export {
+  ackBytes,
   attributesBytesMax,
   CommitFlag,
   commitFrameBytes,
@@ -18,3 +20,4 @@ export {
   symlinkBytesMax,
   writeBytesMax,
 } from "./protocol.ts";
+export { decodeEpoch, wholeEpoch } from "./whole-epoch.ts";

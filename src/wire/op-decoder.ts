@@ -6,6 +6,7 @@
  * Errors: PEER_MALFORMED. Views passed on are valid only during the call.
  */
 import { SyncError } from "../base/index.ts";
+import { f64, u32 } from "./little-endian.ts";
 import {
   attributesBytesMax,
   FrameType,
@@ -53,52 +54,51 @@ export function decodeOperation(
   end: number,
   to: Operations,
 ): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset + start, end - start);
   const length = end - start;
   switch (type) {
     case FrameType.write:
       atLeast(length, 13);
       if (length - 12 > writeBytesMax) malformed("a write is too long");
-      return to.write(view.getUint32(0, true), whole(view, 4), bytes, start + 12, end);
+      return to.write(u32(bytes, start), whole(bytes, start + 4), bytes, start + 12, end);
     case FrameType.times:
       exactly(length, 16);
-      return to.times(view.getUint32(0, true), seconds(view, 4), nanoseconds(view, 12));
+      return to.times(u32(bytes, start), seconds(bytes, start + 4), nanoseconds(bytes, start + 12));
     case FrameType.create:
-      return decodeCreate(view, bytes, start, end, to);
+      return decodeCreate(bytes, start, end, to);
     case FrameType.zero:
       exactly(length, 20);
-      return to.zero(view.getUint32(0, true), whole(view, 4), whole(view, 12));
+      return to.zero(u32(bytes, start), whole(bytes, start + 4), whole(bytes, start + 12));
     case FrameType.truncate:
       exactly(length, 12);
-      return to.truncate(view.getUint32(0, true), whole(view, 4));
+      return to.truncate(u32(bytes, start), whole(bytes, start + 4));
     case FrameType.place:
-      return to.place(...named(view, bytes, start, end));
+      return to.place(...named(bytes, start, end));
     case FrameType.link:
-      return to.link(...named(view, bytes, start, end));
+      return to.link(...named(bytes, start, end));
     case FrameType.unlink: {
-      const [, parent, name] = named(view, bytes, start, end);
+      const [, parent, name] = named(bytes, start, end);
       return to.unlink(parent, name);
     }
     case FrameType.rename:
-      return decodeRename(view, bytes, start, end, to);
+      return decodeRename(bytes, start, end, to);
     case FrameType.remove:
       exactly(length, 4);
-      return to.remove(view.getUint32(0, true));
+      return to.remove(u32(bytes, start));
     case FrameType.detach:
       exactly(length, 4);
-      return to.detach(view.getUint32(0, true));
+      return to.detach(u32(bytes, start));
     case FrameType.meta:
       exactly(length, 16);
       return to.meta(
-        view.getUint32(0, true),
-        view.getUint32(4, true),
-        view.getUint32(8, true),
-        view.getUint32(12, true),
+        u32(bytes, start),
+        u32(bytes, start + 4),
+        u32(bytes, start + 8),
+        u32(bytes, start + 12),
       );
     case FrameType.attributes:
       atLeast(length, 4);
       if (length - 4 > attributesBytesMax) malformed("attributes are too long");
-      return to.attributes(view.getUint32(0, true), bytes.subarray(start + 4, end));
+      return to.attributes(u32(bytes, start), bytes.subarray(start + 4, end));
     default:
       malformed(`operation type ${type} is unknown`);
   }
@@ -106,65 +106,47 @@ export function decodeOperation(
 
 export function decodeCommit(bytes: Uint8Array, start: number, end: number): Commit {
   exactly(end - start, 25);
-  const view = new DataView(bytes.buffer, bytes.byteOffset + start, 25);
   return {
-    epoch: whole(view, 0),
-    operationCount: view.getUint32(8, true),
-    checksum: view.getUint32(12, true),
-    flags: view.getUint8(16),
-    wallMs: view.getFloat64(17, true),
+    epoch: whole(bytes, start),
+    operationCount: u32(bytes, start + 8),
+    checksum: u32(bytes, start + 12),
+    flags: bytes[start + 16]!,
+    wallMs: f64(bytes, start + 17),
   };
 }
 
-function decodeCreate(
-  view: DataView,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  to: Operations,
-): void {
+function decodeCreate(bytes: Uint8Array, start: number, end: number, to: Operations): void {
   atLeast(end - start, 16);
-  const mode = view.getUint32(4, true);
+  const mode = u32(bytes, start + 4);
   const target = bytes.subarray(start + 16, end);
   if (!kinds.has(mode & 0o170000)) malformed(`mode ${mode.toString(8)} is of no known kind`);
   if (target.length > symlinkBytesMax || target.includes(0)) malformed("bad symlink target");
   if (((mode & 0o170000) === 0o120000) !== target.length > 0) malformed("bad symlink target");
-  to.create(view.getUint32(0, true), mode, whole(view, 8), target);
+  to.create(u32(bytes, start), mode, whole(bytes, start + 8), target);
 }
 
 const kinds: ReadonlySet<number> = new Set([
   0o100000, 0o040000, 0o120000, 0o020000, 0o060000, 0o010000, 0o140000,
 ]);
 
-function decodeRename(
-  view: DataView,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  to: Operations,
-): void {
+function decodeRename(bytes: Uint8Array, start: number, end: number, to: Operations): void {
   atLeast(end - start, 12);
-  const flags = view.getUint8(8);
-  const middle = start + 10 + view.getUint8(9);
+  const flags = bytes[start + 8]!;
+  const middle = start + 10 + bytes[start + 9]!;
   if (middle >= end) malformed("a rename lacks its second name");
   if ((flags & ~RenameFlag.exchange) !== 0) malformed("unknown rename flags");
   to.rename(
-    view.getUint32(0, true),
+    u32(bytes, start),
     checkedName(bytes, start + 10, middle),
-    view.getUint32(4, true),
+    u32(bytes, start + 4),
     checkedName(bytes, middle, end),
     flags === RenameFlag.exchange,
   );
 }
 
-function named(
-  view: DataView,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-): [number, number, Uint8Array] {
+function named(bytes: Uint8Array, start: number, end: number): [number, number, Uint8Array] {
   atLeast(end - start, 9);
-  return [view.getUint32(0, true), view.getUint32(4, true), checkedName(bytes, start + 8, end)];
+  return [u32(bytes, start), u32(bytes, start + 4), checkedName(bytes, start + 8, end)];
 }
 
 /** A name that cannot lead anywhere but to an entry of its directory. */
@@ -180,21 +162,21 @@ export function checkedName(bytes: Uint8Array, start: number, end: number): Uint
   return bytes.subarray(start, end);
 }
 
-function whole(view: DataView, at: number): number {
-  const value = view.getFloat64(at, true);
+function whole(bytes: Uint8Array, at: number): number {
+  const value = f64(bytes, at);
   if (!Number.isSafeInteger(value) || value < 0)
     malformed("a position or size is not a whole number");
   return value;
 }
 
-function seconds(view: DataView, at: number): number {
-  const value = view.getFloat64(at, true);
+function seconds(bytes: Uint8Array, at: number): number {
+  const value = f64(bytes, at);
   if (!Number.isSafeInteger(value)) malformed("a time is not a whole number of seconds");
   return value;
 }
 
-function nanoseconds(view: DataView, at: number): number {
-  const value = view.getUint32(at, true);
+function nanoseconds(bytes: Uint8Array, at: number): number {
+  const value = u32(bytes, at);
   if (value >= 1_000_000_000) malformed("a time has too many nanoseconds");
   return value;
 }

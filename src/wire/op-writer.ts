@@ -7,6 +7,7 @@
  */
 import { assert } from "../base/index.ts";
 import {
+  ackBytes,
   FrameType,
   frameBytesMax,
   mixChecksum,
@@ -178,6 +179,15 @@ export class OpWriter {
     this.#finish(25);
     this.#count = 0;
     this.#checksum = 0;
+    this.flush();
+  }
+
+  /** Acknowledges epochs up to this one, and all bytes consumed so far. */
+  ack(epoch: number, consumedBytes: number): void {
+    const at = this.#begin(FrameType.ack, ackBytes);
+    this.#view.setFloat64(at, epoch, true);
+    this.#view.setFloat64(at + 8, consumedBytes, true);
+    this.#finish(ackBytes);
     this.flush();
   }
 

@@ -52,6 +52,8 @@ export type FrameType = (typeof FrameType)[keyof typeof FrameType];
 /** Frames of this type and above change the target: they are counted and checked by COMMIT. */
 export const firstOperationType: number = FrameType.create;
 
+/** Bytes of an ACK's payload: epoch and consumed bytes. */
+export const ackBytes = 16;
 /** Bytes of a COMMIT frame, its length field and type included. */
 export const commitFrameBytes = 30;
 
