@@ -6,6 +6,7 @@
  * Each command is loaded when it is asked for, as start-up time counts. Only here is an exception
  * turned into an exit code, and only here does the process end in order.
  */
+import { setFlagsFromString } from "node:v8";
 import { ExitCode } from "../base/index.ts";
 import type { CommandIo } from "./command-io.ts";
 import { parseArguments } from "./command-program.ts";
@@ -31,13 +32,25 @@ async function main(args: readonly string[]): Promise<ExitCode> {
   return ExitCode.done;
 }
 
+/**
+ * V8 optimizes a function after some thousand calls, by default: a mirror of a quiet folder would
+ * take minutes to get there, at half of its speed. Measured over a link, 1,000 writes, one a
+ * millisecond, right after the start: p50 121 to 152 µs without, 77 to 94 µs with it. An unknown
+ * flag is ignored.
+ */
+function compileEarly(): void {
+  setFlagsFromString("--interrupt-budget=4000");
+}
+
 async function dispatch(invocation: Invocation, io: CommandIo): Promise<ExitCode> {
   const { arguments: args, options } = invocation;
   const [name = ""] = invocation.command.split(" ");
   switch (name) {
     case "sync":
+      compileEarly();
       return await sync(args, options, io);
     case "serve": {
+      compileEarly();
       const { runServe } = await import("./serve-command.ts");
       const shares = [...list(options["share"])];
       return await runServe({ listen: text(options["listen"]), shares }, io);
