@@ -102,6 +102,7 @@ export class SourceSession {
   readonly #cutter: Cutter;
   readonly #reader: FrameReader;
   readonly #control: OpWriter;
+  readonly #writer: OpWriter;
   readonly #frames: Channel<Uint8Array>;
   readonly #changes: Channel<number>;
   readonly #capture: ActorHandle;
@@ -142,7 +143,9 @@ export class SourceSession {
     );
     this.#control = new OpWriter((piece) => {
       if (!link.send(piece)) this.#isBlocked = true;
+      this.#control.release(piece);
     });
+    this.#writer = new OpWriter((piece) => this.#outbox.push(piece));
 
     const wired = wireSource(world, {
       capture: (context) => this.#stepCapture(context),
@@ -168,7 +171,7 @@ export class SourceSession {
       ...this.#options,
       clock: world.clock,
       tree: this.#tree,
-      writer: new OpWriter((piece) => this.#outbox.push(piece)),
+      writer: this.#writer,
       drain: () => this.#pullCapture(),
       watchDirectory: (fd, ino, gen) => backend.watchDirectory(fd, ino, gen),
       unwatchDirectory: (ino, gen) => backend.unwatchDirectory(ino, gen),
@@ -307,6 +310,7 @@ export class SourceSession {
       const piece = this.#outbox.length === 1 ? this.#outbox.pop()! : this.#outbox.shift()!;
       this.#sentBytes += piece.length;
       if (!link.send(piece)) this.#isBlocked = true;
+      this.#writer.release(piece);
     }
     if (more || !cutter.isIdle || this.#outbox.length > 0) this.#cut.wake();
     return true;
@@ -392,6 +396,7 @@ export class SourceSession {
     while (!this.#isBlocked && rx.available() > 0) {
       const piece = rx.peek(0);
       if (!this.#options.link.send(piece)) this.#isBlocked = true;
+      this.#writer.release(piece);
       rx.commit(1);
     }
     if (this.#isCutShort && !this.#isBlocked) this.#cut.wake();

@@ -121,6 +121,7 @@ export class TargetSession {
     this.#early = new EarlyFiles(this.#applier);
     this.#writer = new OpWriter((piece) => {
       if (!link.send(piece)) this.#isBlocked = true;
+      this.#writer.release(piece);
     });
     this.#reader = new FrameReader((type, bytes, start, end) =>
       this.#onFrame(type, bytes, start, end),

@@ -6,7 +6,8 @@
  * Rules, checked by the contract suite test/contract/transport.test.ts for every implementation:
  * - Bytes arrive in the order sent, each exactly once, until one `onClose`.
  * - `send` never blocks and never drops. It returns false when `bufferedBytes` has passed the high
- *   water mark: the caller stops until `onDrain`. The caller must not modify `bytes` afterwards.
+ *   water mark: the caller stops until `onDrain`. The bytes are taken: the caller may use their
+ *   memory again as soon as `send` returns.
  * - `onData` gets a view that is valid only during the call: copy what outlives it.
  * - `pause`/`resume` stop and restart `onData`; a paused link makes the peer's `send` return false.
  * - `close` sends what is buffered and then ends; `destroy` ends at once. Both are idempotent and

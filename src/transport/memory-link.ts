@@ -7,7 +7,8 @@
  *   inside its own `onData`: what arrives then is queued and delivered when that call has returned,
  *   by the running delivery loop if there is one, else on a later turn (`clock.defer`). A network
  *   link behaves so by nature, and handlers are written for it.
- * - `onData` gets the sender's own bytes, not a copy: read only, valid during the call.
+ * - `onData` gets the sender's own bytes, or a copy when they had to wait: read only, valid during
+ *   the call.
  * - One run of the delivery loop makes at most MEMORY_DELIVERIES_MAX calls, then yields, so two
  *   sides that answer each other for ever cannot starve the process.
  */
@@ -121,6 +122,9 @@ class MemoryLink implements Link {
       } finally {
         this.#callDepth -= 1;
       }
+      // What had to wait is the caller's memory still.
+      const last = other.#inbox.length - 1;
+      if (last >= 0 && other.#inbox[last] === bytes) other.#inbox[last] = bytes.slice();
     }
     if (other.#inboxBytes > this.#wire.limits.highWaterBytes) this.#blocked = true;
     return !this.#blocked;

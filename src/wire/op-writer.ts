@@ -1,8 +1,9 @@
 /**
  * `OpWriter`: encodes frames into slabs and hands full pieces to `emit`.
  *
- * Ownership: a piece belongs to the receiver of `emit`; the writer never touches it again. Slabs
- * are bump-allocated, so that a quiet change costs no allocation beyond its share of a slab.
+ * Ownership: a piece belongs to the receiver of `emit`, who gives it back by `release` when it is
+ * done with it, in the order of `emit`; until then the writer does not touch it. Slabs are
+ * bump-allocated and used again: a quiet writer always writes to the same few cache lines.
  * Cost: one copy of a name, none of file data (`beginWrite` lends the space to read into).
  */
 import { assert } from "../base/index.ts";
@@ -19,6 +20,8 @@ import {
 const headerBytes = 5;
 /** Two full writes, so that little of a slab is wasted in a bulk transfer. */
 const slabBytes = 2 * (writeBytesMax + 64) + 4096;
+/** Slabs kept for use again. Those of a receiver that never gives back are left to the collector. */
+export const spareSlabCountMax = 16;
 
 export class OpWriter {
   #slab: Uint8Array = new Uint8Array(slabBytes);
@@ -27,6 +30,11 @@ export class OpWriter {
   #at = 0;
   #count = 0;
   #checksum = 0;
+  /** Full slabs, oldest first, with the count of bytes emitted up to their last piece. */
+  readonly #full: { slab: Uint8Array; endBytes: number }[] = [];
+  readonly #spare: Uint8Array[] = [];
+  #emittedBytes = 0;
+  #releasedBytes = 0;
   readonly #emit: (bytes: Uint8Array) => void;
 
   constructor(emit: (bytes: Uint8Array) => void) {
@@ -203,7 +211,33 @@ export class OpWriter {
     if (this.#at === this.#start) return;
     const piece = this.#slab.subarray(this.#start, this.#at);
     this.#start = this.#at;
+    this.#emittedBytes += piece.length;
     this.#emit(piece);
+  }
+
+  /** Gives the oldest piece that is still out back. */
+  release(piece: Uint8Array): void {
+    this.#releasedBytes += piece.length;
+    while (this.#full.length > 0 && this.#full[0]!.endBytes <= this.#releasedBytes) {
+      this.#keep(this.#full.shift()!.slab);
+    }
+    if (this.#releasedBytes < this.#emittedBytes || this.#at > this.#start) return;
+    this.#start = 0;
+    this.#at = 0;
+  }
+
+  #keep(slab: Uint8Array): void {
+    if (slab.length === slabBytes && this.#spare.length < spareSlabCountMax) this.#spare.push(slab);
+  }
+
+  #nextSlab(need: number): void {
+    this.#full.push({ slab: this.#slab, endBytes: this.#emittedBytes });
+    if (this.#full.length > spareSlabCountMax) this.#full.shift();
+    const spare = need <= slabBytes ? this.#spare.pop() : undefined;
+    this.#slab = spare ?? new Uint8Array(Math.max(slabBytes, need));
+    this.#view = new DataView(this.#slab.buffer);
+    this.#start = 0;
+    this.#at = 0;
   }
 
   /** Room for a frame; returns where its payload starts. */
@@ -212,10 +246,7 @@ export class OpWriter {
     assert(need <= frameBytesMax, "a frame is too long");
     if (this.#at + need > this.#slab.length) {
       this.flush();
-      this.#slab = new Uint8Array(Math.max(slabBytes, need));
-      this.#view = new DataView(this.#slab.buffer);
-      this.#start = 0;
-      this.#at = 0;
+      this.#nextSlab(need);
     }
     this.#slab[this.#at + 4] = type;
     return this.#at + headerBytes;

@@ -124,7 +124,45 @@ test("a write that read less is as long as what was read; one of nothing is no o
   ]);
 });
 
-test("a piece that was emitted is never written to again", () => {
+test("a piece that is out is never written to; the memory of the others is used again", () => {
+  fc.assert(
+    fc.property(fc.array(fc.nat(3), { maxLength: 400 }), (picks) => {
+      const out: { piece: Uint8Array; copy: Uint8Array }[] = [];
+      const slabs = new Set<ArrayBufferLike>();
+      const writer = new OpWriter((piece) => {
+        slabs.add(piece.buffer);
+        out.push({ piece, copy: piece.slice() });
+      });
+      for (const [i, pick] of picks.entries()) {
+        const bytes = new Uint8Array(pick === 3 ? 60_000 : 1 + i).fill(i);
+        tell(writer, { op: "write", node: i, position: i, bytes });
+        if (pick !== 1) writer.flush();
+        const releaseCount = pick === 2 ? out.length : Math.max(0, out.length - 6);
+        for (const { piece, copy } of out.splice(0, releaseCount)) {
+          assert.deepEqual(piece, copy);
+          writer.release(piece);
+        }
+      }
+      for (const { piece, copy } of out) assert.deepEqual(piece, copy);
+      assert.ok(slabs.size <= 4, `${slabs.size} slabs`);
+    }),
+  );
+});
+
+test("a quiet writer writes to the same place again and again", () => {
+  const offsets = new Set<number>();
+  const writer: OpWriter = new OpWriter((piece) => {
+    offsets.add(piece.byteOffset);
+    writer.release(piece);
+  });
+  for (let i = 0; i < 100; i++) {
+    tell(writer, { op: "truncate", node: i, size: i });
+    writer.flush();
+  }
+  assert.deepEqual([...offsets], [0]);
+});
+
+test("without a release nothing is written to again", () => {
   const pieces: { piece: Uint8Array; copy: Uint8Array }[] = [];
   const writer = new OpWriter((piece) => pieces.push({ piece, copy: piece.slice() }));
   for (let i = 0; i < 3000; i++) {

@@ -77,9 +77,9 @@ for (const [kind, make] of kinds) {
         let buffered = 0;
         for (let at = 0; at < total; at += chunk.length) {
           chunk.writeUInt32LE(at, 0);
-          const copy = Buffer.from(chunk);
-          sent.update(copy);
-          const hasRoom = near.link.send(copy);
+          sent.update(chunk);
+          // What send has taken is overwritten in the next round.
+          const hasRoom = near.link.send(chunk);
           buffered = Math.max(buffered, near.link.bufferedBytes);
           if (!hasRoom) {
             await until(() => near.drains > drainsSeen, "drain");
