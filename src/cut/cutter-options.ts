@@ -20,6 +20,8 @@ export interface CutterOptions {
   watchDirectory: (fd: number, ino: number, gen: number) => number;
   unwatchDirectory: (ino: number, gen: number) => void;
   hasRoom: () => boolean;
+  /** `orderedBytesMax` when absent. */
+  orderedBytes?: number;
 }
 
 export interface CutCounters {

@@ -18,7 +18,7 @@ import { CommitFlag, type OpWriter } from "../wire/index.ts";
 import { ContentReader, startReading } from "./content-reader.ts";
 import type { CutCounters, CutterOptions } from "./cutter-options.ts";
 import { type DirtyNode, DirtySet } from "./dirty-set.ts";
-import { openAttemptsMax, roundCountMax } from "./limits.ts";
+import { openAttemptsMax, orderedBytesMax, roundCountMax } from "./limits.ts";
 import { MappedStores } from "./mapped-stores.ts";
 import { MetadataComparer } from "./metadata-comparer.ts";
 import { NameObserver } from "./name-observer.ts";
@@ -217,7 +217,9 @@ export class Cutter {
     this.#round++;
     this.#planner.beginRound();
     this.counters.rounds++;
-    this.epochOldestUs = Math.min(this.epochOldestUs, dirty.takeOldestUs());
+    this.epochOldestUs = Math.min(this.epochOldestUs, dirty.oldestUs);
+    if (this.#planOrdered()) return;
+    dirty.takeOldestUs();
     if (this.#readLone()) return;
     for (const path of dirty.takePaths()) {
       const node = resolvePath(this.#files, this.#tree, this.#options.rootPath, path);
@@ -245,6 +247,19 @@ export class Cutter {
     this.#planNodes();
     this.#queue();
     dirty.clearMoved();
+  }
+
+  /** A part of a file that is being written in order, an epoch of its own. */
+  #planOrdered(): boolean {
+    // Stores are told late: they may be older than what was written.
+    if (this.#round > 1 || this.#liveWanted || this.stores.count > 0) return false;
+    const part = this.dirty.takeOrdered(this.#options.orderedBytes ?? orderedBytesMax);
+    if (part === undefined) return false;
+    const extents = new ExtentList();
+    extents.add(part.from, part.to);
+    this.#planContent(part.node, extents, 0);
+    this.#queue();
+    return true;
   }
 
   /** The most frequent round by far is one small write: it is read at once, without a task. */

@@ -11,6 +11,7 @@
  */
 import { NameChange, type ChangeSink } from "../capture/index.ts";
 import { ExtentList, type Tree } from "../tree/index.ts";
+import { OrderedRun } from "./ordered-run.ts";
 import { SharedPositionRuns } from "./shared-position.ts";
 
 export interface DirtyName {
@@ -53,6 +54,7 @@ export class DirtySet implements ChangeSink {
   readonly #tree: Tree;
   readonly #onStore: (node: number, from: number, to: number) => void;
   readonly #runs: SharedPositionRuns = new SharedPositionRuns();
+  readonly #ordered: OrderedRun = new OrderedRun();
   #names: Map<string, DirtyName> = new Map();
   #nodes: Map<number, DirtyNode> = new Map();
   /** The only dirty node, 0 if there is none or if #nodes has them: mostly there is no second. */
@@ -120,6 +122,7 @@ export class DirtySet implements ChangeSink {
 
   /** The lone node's extent has been read. */
   clearLone(): void {
+    this.#ordered.drop();
     this.#loneId = 0;
     this.#lone.extents.clear();
     this.#lone.closed = false;
@@ -173,7 +176,27 @@ export class DirtySet implements ChangeSink {
     return taken;
   }
 
+  /**
+   * The next `bytes` of a file that is being written in order and is further ahead than that, if
+   * nothing older is dirty. The extent is no longer dirty then.
+   */
+  takeOrdered(bytes: number): { node: number; from: number; to: number } | undefined {
+    const run = this.#ordered;
+    const { node, from } = run;
+    const to = from + bytes;
+    run.mark();
+    if (node === 0 || run.to < to || this.rescan) return undefined;
+    const dirty = node === this.#loneId ? this.#lone : this.#nodes.get(node);
+    const extents = dirty?.extents;
+    if (extents === undefined || dirty?.attempts !== 0 || extents.count === 0) return undefined;
+    if (extents.from(0) !== from || extents.to(0) < to) return undefined;
+    extents.subtract(from, to);
+    run.advance(to);
+    return { node, from, to };
+  }
+
   takeNodes(): Map<number, DirtyNode> {
+    this.#ordered.drop();
     if (this.#loneId !== 0) this.#joinOthers();
     const taken = this.#nodes;
     this.#nodes = new Map();
@@ -193,6 +216,10 @@ export class DirtySet implements ChangeSink {
     return taken;
   }
 
+  get oldestUs(): number {
+    return this.#oldestUs;
+  }
+
   takeOldestUs(): number {
     const oldest = this.#oldestUs;
     this.#oldestUs = Infinity;
@@ -209,6 +236,7 @@ export class DirtySet implements ChangeSink {
   }
 
   forget(node: number): void {
+    this.#ordered.changed(node);
     if (this.#loneId === node) this.#joinOthers();
     if (this.#readNode === node) this.#readNode = 0;
     this.#nodes.delete(node);
@@ -219,6 +247,11 @@ export class DirtySet implements ChangeSink {
 
   /** Marks a range by node id: for the planner itself. */
   addExtent(node: number, from: number, to: number): DirtyNode {
+    this.#ordered.changed(node);
+    return this.#addExtent(node, from, to);
+  }
+
+  #addExtent(node: number, from: number, to: number): DirtyNode {
     const dirty = this.#dirty(node);
     dirty.extents.add(from, to);
     if (this.#readNode === node) {
@@ -230,12 +263,14 @@ export class DirtySet implements ChangeSink {
   }
 
   addMetadata(node: number): DirtyNode {
+    this.#ordered.interrupted();
     const dirty = this.#dirty(node);
     dirty.metadata = true;
     return dirty;
   }
 
   addName(parent: number, name: Uint8Array, change: number, attempts = 0): void {
+    this.#ordered.interrupted();
     const key = `${parent}/${latin1(name)}`;
     const known = this.#names.get(key);
     if (known === undefined) this.#names.set(key, { parent, name, change, attempts });
@@ -245,6 +280,7 @@ export class DirtySet implements ChangeSink {
 
   /** Scans the directory in the next round: its path could not be followed in this one. */
   addScan(node: number, deep: boolean, attempts: number): void {
+    this.#ordered.interrupted();
     this.#scans.set(node, { deep, attempts });
     this.conflict = true;
   }
@@ -290,7 +326,9 @@ export class DirtySet implements ChangeSink {
     if (node === 0) return;
     this.#told(timeUs);
     const start = sharedPosition ? this.#runs.widen(node, from, to) : from;
-    this.addExtent(node, start, to);
+    if (sharedPosition || mapped) this.#ordered.changed(node);
+    else this.#ordered.written(node, from, to, this.isEmpty);
+    this.#addExtent(node, start, to);
     if (mapped) this.#onStore(node, start, to);
   }
 
@@ -329,6 +367,7 @@ export class DirtySet implements ChangeSink {
     const node = this.#tree.byInode(ino, gen);
     if (node === 0) return;
     this.#told(Infinity);
+    this.#ordered.interrupted();
     this.#dirty(node).metadata = true;
     if (this.#readNode === node || this.#readExtents.has(node)) this.conflict = true;
   }
@@ -357,6 +396,7 @@ export class DirtySet implements ChangeSink {
   }
 
   path(path: Uint8Array, processId: number, directoryFd: number, truncatedTo: number): void {
+    this.#ordered.drop();
     if (this.#paths.length >= dirtyPathCountMax) this.rescan = true;
     else this.#paths.push({ path, processId, directoryFd, truncatedTo });
   }
@@ -368,6 +408,7 @@ export class DirtySet implements ChangeSink {
   }
 
   overflow(): void {
+    this.#ordered.drop();
     this.rescan = true;
     this.conflict = true;
   }

@@ -2,6 +2,8 @@
 
 /** Rounds of reading after which an epoch is committed as fuzzy. */
 export const roundCountMax = 8;
+/** Bytes of a file that is being written in order, sent as one epoch. */
+export const orderedBytesMax = 4194304;
 /** Descriptors of source files kept open between reads. */
 export const readableCountMax = 256;
 /**

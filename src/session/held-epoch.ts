@@ -9,9 +9,9 @@ import { errnoName, type Files, Open } from "../world/index.ts";
 import { type Commit, FrameReader, u32 } from "../wire/index.ts";
 import { heldBytesMax } from "./limits.ts";
 
-const chunkBytes = 65536;
+const chunkBytes = 262144;
 /** Chunks kept for the next epochs: allocating one for each would cost more than all the rest. */
-const spareChunkCountMax = 16;
+const spareChunkCountMax = 24;
 const spareChunks: Uint8Array[] = [];
 const spoolReadBytes = 1048576;
 

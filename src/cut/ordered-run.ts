@@ -1,0 +1,69 @@
+/**
+ * `OrderedRun`: the oldest changes of a dirty set, as long as they are one file written in order.
+ *
+ * Whoever writes a large file from its beginning to its end makes it dirty faster than it can be
+ * sent. All of it at once would be one epoch, as large as the file, held by the target until it is
+ * whole. But every prefix of such a run was a state of the source, too: nothing else had changed
+ * when its last byte was written. So the run is sent in parts, each an epoch of its own
+ * (docs/adr/0020-ordered-runs.md).
+ *
+ * In: what the dirty set is told. Out: `from`, `to`. The kernel tells names beside the ring of
+ * writes, so in one drain a name may be older than a write that was told before it: a run ends
+ * where it was known to end before that drain (`mark`).
+ */
+export class OrderedRun {
+  /** 0 when there is none. */
+  node = 0;
+  from = 0;
+  to = 0;
+  #markedTo = 0;
+  #isOpen = false;
+
+  /** This file was written; `isFirst`: nothing else is dirty. */
+  written(node: number, from: number, to: number, isFirst: boolean): void {
+    if (isFirst) {
+      this.node = node;
+      this.from = from;
+      this.to = to;
+      this.#markedTo = from;
+      this.#isOpen = true;
+    } else if (node !== this.node) {
+      this.#isOpen = false;
+    } else if (this.#isOpen && from === this.to) {
+      this.to = to;
+    } else {
+      this.drop();
+    }
+  }
+
+  /** This file's content changed in another way. */
+  changed(node: number): void {
+    if (node === this.node) this.drop();
+    else this.#isOpen = false;
+  }
+
+  /** Something else changed, perhaps before the last of the writes told. */
+  interrupted(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.to = this.#markedTo;
+  }
+
+  /** A drain has ended: what is told from now on is later than what was told so far. */
+  mark(): void {
+    if (this.#isOpen) this.#markedTo = this.to;
+  }
+
+  /** The part up to here has been taken. */
+  advance(to: number): void {
+    this.from = to;
+    if (this.#markedTo < to) this.#markedTo = to;
+  }
+
+  drop(): void {
+    this.node = 0;
+    this.from = 0;
+    this.to = 0;
+    this.#isOpen = false;
+  }
+}
