@@ -33,6 +33,7 @@ typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;
 #include "capture.h"
+#include "ring.h"
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wsign-compare"
@@ -85,9 +86,8 @@ struct capture_state {
 	struct capture *skeleton;
 	struct uv_handle *before_sleep;
 	int ring_fd, lost_fd, names_fd, epoll_fd, root_fd;
-	uint32_t ring_bytes, fs_magic;
-	volatile u64 *consumer;
-	char *producer;
+	uint32_t fs_magic;
+	struct ring ring;
 	u64 dropped_seen, own_pid;
 	char raw[65536] __attribute__((aligned(8))); /* fanotify records read but not yet translated */
 	size_t raw_at, raw_end;
@@ -249,56 +249,25 @@ static bool put_event(struct out *o, const struct ls_event *e)
 }
 
 /*
- * While this thread runs, the program need not wake it: capture.bpf.c, submit(). Before the event
- * loop sleeps, sleep_if_empty() has looked.
- */
-static void stay_awake(struct capture_state *c)
-{
-	u64 *awake = &c->skeleton->bss->reader_awake;
-	if (!c->before_sleep || __atomic_load_n(awake, __ATOMIC_RELAXED)) return;
-	__atomic_store_n(awake, 1, __ATOMIC_SEQ_CST);
-}
-
-/* Whether a record waits that is whole. */
-static bool ring_waits(const struct capture_state *c)
-{
-	u64 at = *c->consumer;
-	if (at >= __atomic_load_n((u64 *)c->producer, __ATOMIC_ACQUIRE)) return false;
-	char *record = c->producer + 4096 + (at & (c->ring_bytes - 1));
-	return !(__atomic_load_n((u32 *)record, __ATOMIC_ACQUIRE) & 1u << 31);
-}
-
-/*
  * Runs before the event loop sleeps. Records told without waking anyone are not known to epoll:
  * changing the ring's entry makes epoll look, and the loop goes round once more instead.
  */
-static void sleep_if_empty(struct uv_handle *handle)
+static void look_before_sleep(struct uv_handle *handle)
 {
 	struct capture_state *c = handle->data;
-	u64 *awake = &c->skeleton->bss->reader_awake;
-	if (!ring_waits(c)) {
-		if (!__atomic_load_n(awake, __ATOMIC_RELAXED)) return;
-		__atomic_store_n(awake, 0, __ATOMIC_SEQ_CST);
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		if (!ring_waits(c)) return;
-	}
 	struct epoll_event e = { .events = EPOLLIN };
-	epoll_ctl(c->epoll_fd, EPOLL_CTL_MOD, c->ring_fd, &e);
+	if (!ring_may_sleep(&c->ring)) epoll_ctl(c->epoll_fd, EPOLL_CTL_MOD, c->ring_fd, &e);
 }
 
 static void drain_ring(struct capture_state *c, struct out *o)
 {
+	u32 header;
+	char *record;
 	if (!c->skeleton) return;
-	stay_awake(c);
-	u64 at = *c->consumer;
-	while (at < __atomic_load_n((u64 *)c->producer, __ATOMIC_ACQUIRE)) {
-		char *record = c->producer + 4096 + (at & (c->ring_bytes - 1));
-		u32 header = __atomic_load_n((u32 *)record, __ATOMIC_ACQUIRE);
-		if (header & 1u << 31) return; /* still being written, by a call that has not returned */
-		u32 length = header & 0x3fffffff;
-		if (!(header & 1u << 30) && !put_event(o, (struct ls_event *)(record + 8))) return;
-		at += (length + 8 + 7) & ~7ull;
-		__atomic_store_n((u64 *)c->consumer, at, __ATOMIC_RELEASE);
+	ring_stay_awake(&c->ring);
+	while ((record = ring_record(&c->ring, &header))) {
+		if (!(header & RING_DISCARDED) && !put_event(o, (struct ls_event *)record)) return;
+		ring_pass(&c->ring, header);
 	}
 }
 
@@ -384,8 +353,7 @@ static bool learn_self(struct capture *k)
 	return !syscall(SYS_bpf, BPF_PROG_RUN, &attr, sizeof attr) && k->bss->self_tgid;
 }
 
-/* Without it the reader counts as asleep for ever, which costs writers time and loses nothing. */
-static bool look_before_sleep(struct capture_state *c, napi_env env)
+static bool watch_sleep(struct capture_state *c, napi_env env)
 {
 	uv_loop_t *loop;
 	struct uv_handle *handle = calloc(1, uv_handle_size(UV_PREPARE));
@@ -394,7 +362,7 @@ static bool look_before_sleep(struct capture_state *c, napi_env env)
 		return false;
 	}
 	handle->data = c;
-	uv_prepare_start(handle, sleep_if_empty);
+	uv_prepare_start(handle, look_before_sleep);
 	uv_unref(handle); /* not a reason to stay alive */
 	c->before_sleep = handle;
 	return true;
@@ -429,14 +397,16 @@ static const char *open_bpf(struct capture_state *c, napi_env env, uint32_t ring
 	}
 	c->ring_fd = k->maps.ring.map_fd;
 	c->lost_fd = k->maps.lost.map_fd;
-	c->ring_bytes = ring_bytes;
-	c->consumer = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, c->ring_fd, 0);
-	size_t mapped = 4096 + 2 * (size_t)ring_bytes;
-	c->producer = mmap(NULL, mapped, PROT_READ, MAP_SHARED, c->ring_fd, 4096);
-	if (c->consumer == MAP_FAILED || c->producer == MAP_FAILED) return "BPF_MAP";
+	struct ring *r = &c->ring;
+	size_t mapped = RING_PAGE + 2 * (size_t)ring_bytes;
+	r->bytes = ring_bytes;
+	r->awake = &k->bss->reader_awake;
+	r->consumer = mmap(NULL, RING_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, c->ring_fd, 0);
+	r->producer = mmap(NULL, mapped, PROT_READ, MAP_SHARED, c->ring_fd, RING_PAGE);
+	if (r->consumer == MAP_FAILED || r->producer == MAP_FAILED) return "BPF_MAP";
 	struct epoll_event e = { .events = EPOLLIN };
 	if (epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, c->ring_fd, &e)) return "EPOLL";
-	return look_before_sleep(c, env) ? NULL : "EPOLL";
+	return watch_sleep(c, env) ? NULL : "EPOLL";
 }
 
 static const char *open_names(struct capture_state *c, bool modify)
@@ -462,9 +432,10 @@ static void on_closed(struct uv_handle *handle)
 static void release(struct capture_state *c)
 {
 	if (c->before_sleep) uv_close(c->before_sleep, on_closed); /* from here on it is not called */
-	if (c->consumer && c->consumer != MAP_FAILED) munmap((void *)c->consumer, 4096);
-	if (c->producer && c->producer != MAP_FAILED)
-		munmap(c->producer, 4096 + 2 * (size_t)c->ring_bytes);
+	struct ring *r = &c->ring;
+	if (r->consumer && r->consumer != MAP_FAILED) munmap(r->consumer, RING_PAGE);
+	if (r->producer && r->producer != MAP_FAILED)
+		munmap(r->producer, RING_PAGE + 2 * (size_t)r->bytes);
 	if (c->skeleton) capture__destroy(c->skeleton);
 	if (c->names_fd >= 0) close(c->names_fd);
 	if (c->epoll_fd >= 0) close(c->epoll_fd);

@@ -7,7 +7,7 @@ import { deepEqual, equal, ok } from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, truncateSync } from "node:fs";
 import { unlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -420,6 +420,18 @@ test("ebpf: no write waits for a later event before it is told", async (t) => {
   const end = await Promise.race([ended, late]);
   equal(end, "the writer ended", `round ${round}: ${toldBytes} of ${wantedBytes} bytes told`);
   equal(round, roundCount + 1);
+});
+
+test("ebpf: the ring's reader never sleeps while a record waits", (t) => {
+  if (process.getuid?.() !== 0) return t.skip("loading the program needs root");
+  const made = makeFolder("temporary folder");
+  if (typeof made === "string") return t.skip(made);
+  t.after(() => made.remove());
+  const wakeups = join(dirname(changesProgram()), "wakeups");
+  const ran = spawnSync(wakeups, [made.path, "30000"], { encoding: "utf8", timeout: 60_000 });
+  const refusal = ran.status === 77 ? ran.stderr.trim() : undefined;
+  if (refusal !== undefined) return t.skip(refusal);
+  equal(ran.status, 0, `${ran.stdout} ${ran.stderr}`);
 });
 
 test("ebpf: a ring that is full tells which files were lost, and counts", (t) => {
