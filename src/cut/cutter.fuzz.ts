@@ -30,6 +30,7 @@ import {
 import { type Clock, type Files, Open, Stat, statSlots } from "../world/index.ts";
 import { native } from "../world/node/index.ts";
 import { Cutter } from "./cutter.ts";
+import { orderedBytesMax } from "./limits.ts";
 
 type Event = (sink: ChangeSink) => void;
 export type Pick = (below: number) => number;
@@ -76,6 +77,7 @@ export class CutRig {
   /** How the events of one drain are told. */
   shuffle: (events: Event[]) => Event[] = (events) => events;
   isPaused = false;
+  orderedBytes: number = orderedBytesMax;
   #events: Event[] = [];
   #frames: Record<string, number> = {};
   #dataBytes = 0;
@@ -126,6 +128,7 @@ export class CutRig {
         this.onRoom();
         return !this.isPaused;
       },
+      orderedBytes: this.orderedBytes,
     });
     this.cutter.begin();
   }
@@ -504,6 +507,7 @@ export async function fuzzCutter(seed: number, rounds: number): Promise<Epoch[]>
     script.widen = (from, to) =>
       pick(3) === 0 ? [Math.max(0, from - pick(9000)), to + pick(900)] : [from, to];
     rig.shuffle = disorder(pick);
+    if (pick(2) === 0) rig.orderedBytes = 1000;
     rig.start();
     rig.settle();
     await rig.assertEqual("after the first epoch");

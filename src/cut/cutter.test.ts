@@ -441,3 +441,69 @@ test("random changes, some in the midst of a cut: each commit is what the source
   for (let seed = 1; seed <= 30; seed++) epochs += (await fuzzCutter(seed, 5)).length;
   assert.ok(epochs > 120, `${epochs} epochs`);
 });
+
+/** Live, with parts of 1000 bytes, and a look at the file `a` of the target at each commit. */
+function streamed(context: TestContext): { rig: CutRig; script: Script; seen: string[] } {
+  const rig = new CutRig();
+  const script = new Script(rig);
+  context.after(() => rig.end());
+  script.create("a", "");
+  rig.orderedBytes = 1000;
+  rig.start();
+  rig.settle();
+  const seen: string[] = [];
+  rig.onCommit = () => {
+    const size = fs.readFileSync(`${rig.target}/a`).length;
+    seen.push(`${size} ${fs.readdirSync(rig.target).join(" ")}`);
+  };
+  return { rig, script, seen };
+}
+
+test("a file that is written in order is sent in parts, each a past state", async (context) => {
+  const { rig, script, seen } = streamed(context);
+  for (let i = 0; i < 5; i++) script.write("a", i * 700, bytes(700, i));
+  rig.settle();
+  assert.deepEqual(seen, ["1000 a", "2000 a", "3000 a", "3500 a"]);
+  await rig.assertEqual("after the stream");
+});
+
+test("parts go on while the file grows, and end before what came after them", async (context) => {
+  const { rig, script, seen } = streamed(context);
+  script.write("a", 0, bytes(2500, 1));
+  let steps = 0;
+  rig.onDrain = () => {
+    steps++;
+    if (steps === 2) script.write("a", 2500, bytes(1500, 2));
+    if (steps === 3) script.create("b", "later than all of a");
+  };
+  rig.settle();
+  assert.deepEqual(seen, ["1000 a", "2000 a", "3000 a", "4000 a", "4000 a b"]);
+  await rig.assertEqual("after the stream");
+});
+
+test("a name told in the same drain may be older than the writes: one epoch", async (context) => {
+  const { rig, script, seen } = streamed(context);
+  script.write("a", 0, bytes(4000, 1));
+  script.create("b", "perhaps earlier");
+  rig.settle();
+  assert.deepEqual(seen, ["4000 a b"]);
+  await rig.assertEqual("after both");
+});
+
+test("what was not written in order is one epoch", async (context) => {
+  for (const change of ["back", "truncate", "other", "gap"]) {
+    const { rig, script, seen } = streamed(context);
+    script.create("o", "");
+    rig.settle();
+    seen.length = 0;
+    if (change === "other") script.write("o", 0, bytes(10, 3));
+    script.write("a", 0, bytes(3000, 1));
+    if (change === "back") script.write("a", 500, bytes(100, 2));
+    if (change === "truncate") script.truncate("a", 100);
+    if (change === "gap") script.write("a", 3500, bytes(100, 2));
+    rig.settle();
+    const size = fs.statSync(script.at("a")).size;
+    assert.deepEqual(seen, [`${size} a o`], change);
+    await rig.assertEqual(change);
+  }
+});
