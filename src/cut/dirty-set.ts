@@ -407,6 +407,12 @@ export class DirtySet implements ChangeSink {
     this.addExtent(node, 0, Infinity).metadata = true;
   }
 
+  /** A drain ended with more to tell: what was read may have changed, and nobody has said so yet. */
+  unfinished(): void {
+    this.#ordered.drop();
+    this.conflict = true;
+  }
+
   overflow(): void {
     this.#ordered.drop();
     this.rescan = true;

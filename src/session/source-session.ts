@@ -276,6 +276,7 @@ export class SourceSession {
     const { backend } = this.#options;
     let more = true;
     for (let i = 0; i < drainCountPerStep && more; i++) more = backend.drain(this.#cutter.dirty);
+    if (more) this.#cutter.dirty.unfinished();
     return more;
   }
 
@@ -299,8 +300,11 @@ export class SourceSession {
     const { dirty, stores } = cutter;
     if (this.#phase !== "mirroring" || !cutter.isIdle || !this.#hasRoom()) return false;
     if (this.#isBlocked || this.#frames.rx.available() > 0) return false;
-    const isDrained = !backend.drain(dirty);
-    if (!isDrained || stores.count > 0) return false;
+    if (backend.drain(dirty)) {
+      dirty.unfinished();
+      return false;
+    }
+    if (stores.count > 0) return false;
     // Most events of a busy filesystem are not about our folder.
     if (dirty.loneNode === 0) return dirty.isEmpty;
     this.#isQuick = true;
