@@ -115,7 +115,10 @@ export function checkDirection(imports: readonly Import[]): RuleResult {
   return { checkedCount: imports.length, findings };
 }
 
-/** Rooms are entered by an index.ts, which names each export; a program is started by its name. */
+/**
+ * Rooms are entered by an index.ts, which names each export; a program is started by its name, and
+ * fuzzers, which no door shows, are run by test/.
+ */
 export function checkDoors(tree: SourceTree, imports: readonly Import[]): RuleResult {
   const findings: Finding[] = [];
   const programs = listPrograms(tree);
@@ -124,7 +127,8 @@ export function checkDoors(tree: SourceTree, imports: readonly Import[]): RuleRe
     if (specifier.startsWith(".") && !/\.(ts|js|json)$/.test(specifier)) {
       findings.push({ path: from, message: `import "${specifier}" must end in .ts` });
     }
-    const isDoor = posix.basename(to) === "index.ts" || programs.includes(to);
+    const isFuzzer = from.startsWith("test/") && to.endsWith(".fuzz.ts");
+    const isDoor = posix.basename(to) === "index.ts" || programs.includes(to) || isFuzzer;
     if (isSource(to) && roomOf(to) !== roomOf(from) && !isDoor) {
       findings.push({ path: from, message: `import the room's door index.ts instead of ${to}` });
     }

@@ -145,6 +145,8 @@ test("another room is entered only through its door", () => {
     complaintsOf("doors", { "test/x.ts": 'import { y } from "../src/base/ring.ts";\n' }).length,
     1,
   );
+  const runsFuzzer = 'import { y } from "../src/base/ring.fuzz.ts";\n';
+  assert.equal(complaintsOf("doors", { "test/x.ts": runsFuzzer }).length, 0);
 });
 
 test("a door names its exports, and specifiers have their extension", () => {

@@ -99,7 +99,11 @@ function planDials(peers: readonly Peer[], target: RemoteTarget | undefined): Pl
   return { diallings, notes };
 }
 
-async function tryDial(world: NetworkWorld, identity: Identity, one: Dialling): Promise<DoctorFinding> {
+async function tryDial(
+  world: NetworkWorld,
+  identity: Identity,
+  one: Dialling,
+): Promise<DoctorFinding> {
   const { peer, address, isNeeded } = one;
   const topic = `peer ${peer.name} at ${formatAddress(address)}`;
   const startUs = world.clock.monotonicUs();

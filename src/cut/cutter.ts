@@ -61,7 +61,6 @@ export class Cutter {
   readonly #planned: Task[] = [];
   #epoch = 0;
   #round = 0;
-  #isLive = false;
   #liveWanted = false;
   /** Monotonic µs of the oldest change in the present epoch, for lag; Infinity when unknown. */
   epochOldestUs = Infinity;
@@ -198,18 +197,11 @@ export class Cutter {
     const flags = (fuzzy ? CommitFlag.fuzzy : 0) | (live ? CommitFlag.live : 0);
     const wallMs = this.#options.clock.wallMs();
     this.#writer.commit(this.#epoch, flags, wallMs);
-    if (live) {
-      this.#liveWanted = false;
-      this.#isLive = true;
-    }
+    if (live) this.#liveWanted = false;
     this.onCommit(this.#epoch, live, this.epochOldestUs, wallMs);
     this.epochOldestUs = Infinity;
     this.#round = 0;
     this.dirty.beginEpoch();
-  }
-
-  get isLive(): boolean {
-    return this.#isLive;
   }
 
   #plan(): void {
@@ -255,9 +247,7 @@ export class Cutter {
     if (this.#round > 1 || this.#liveWanted || this.stores.count > 0) return false;
     const part = this.dirty.takeOrdered(this.#options.orderedBytes ?? orderedBytesMax);
     if (part === undefined) return false;
-    const extents = new ExtentList();
-    extents.add(part.from, part.to);
-    this.#planContent(part.node, extents, 0);
+    this.#planExtent(part.node, part.from, part.to);
     this.#queue();
     return true;
   }
@@ -327,7 +317,7 @@ export class Cutter {
     if (!dirty.metadata && !unseen) return;
     this.dirty.noteRead(node, 0, 0);
     this.#metadata.compare(node, this.#stat, dirFd, name);
-    if (unseen) this.#readWhole(node);
+    if (unseen) this.#planExtent(node, 0, Infinity);
     else this.#metadata.tellTimes(node, this.#stat);
   }
 
@@ -343,9 +333,9 @@ export class Cutter {
     this.#lookAtNames(node);
   }
 
-  #readWhole(node: number): void {
+  #planExtent(node: number, from: number, to: number): void {
     const extents = new ExtentList();
-    extents.add(0, Infinity);
+    extents.add(from, to);
     this.#planContent(node, extents, 0);
   }
 
@@ -486,7 +476,7 @@ export class Cutter {
     const name = node === rootId || id === 0 ? noName : tree.names.bytes(id);
     const differs = this.#metadata.contentDiffers(node, stat);
     if (dirFd >= 0) this.#metadata.compare(node, stat, dirFd, name);
-    if (differs) this.#readWhole(node);
+    if (differs) this.#planExtent(node, 0, Infinity);
     else this.#metadata.tellTimes(node, stat);
   }
 

@@ -407,7 +407,7 @@ export class DirtySet implements ChangeSink {
     this.addExtent(node, 0, Infinity).metadata = true;
   }
 
-  /** A drain ended with more to tell: what was read may have changed, and nobody has said so yet. */
+  /** A drain ended with more to tell: what was read may have changed, though nobody said so. */
   unfinished(): void {
     this.#ordered.drop();
     this.conflict = true;

@@ -20,7 +20,7 @@ import {
 const headerBytes = 5;
 /** Two full writes, so that little of a slab is wasted in a bulk transfer. */
 const slabBytes = 2 * (writeBytesMax + 64) + 4096;
-/** Slabs kept for use again. Those of a receiver that never gives back are left to the collector. */
+/** Slabs kept for use again; those of a receiver that never gives back are left to collect. */
 export const spareSlabCountMax = 16;
 
 export class OpWriter {
