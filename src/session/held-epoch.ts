@@ -9,9 +9,13 @@ import { errnoName, type Files, Open } from "../world/index.ts";
 import { type Commit, FrameReader, u32 } from "../wire/index.ts";
 import { heldBytesMax } from "./limits.ts";
 
+/** Of an epoch's first chunk, which is mostly all that it needs, and of the others. */
+const firstChunkBytes = 16384;
 const chunkBytes = 262144;
 /** Chunks kept for the next epochs: allocating one for each would cost more than all the rest. */
+const spareFirstCountMax = 256;
 const spareChunkCountMax = 24;
+const spareFirsts: Uint8Array[] = [];
 const spareChunks: Uint8Array[] = [];
 const spoolReadBytes = 1048576;
 
@@ -51,7 +55,7 @@ export class HeldEpoch {
     let at = last < 0 ? 0 : this.#ends[last]!;
     if (last < 0 || at + length > this.#chunks[last]!.length) {
       if (this.#memoryBytes + length > heldBytesMax) this.#spool();
-      this.#chunks.push(takeChunk(length));
+      this.#chunks.push(takeChunk(length, last < 0));
       this.#ends.push(0);
       at = 0;
     }
@@ -118,14 +122,19 @@ export class HeldEpoch {
   }
 }
 
-function takeChunk(bytes: number): Uint8Array {
+function takeChunk(bytes: number, isFirst: boolean): Uint8Array {
+  if (isFirst && bytes <= firstChunkBytes) {
+    return spareFirsts.pop() ?? new Uint8Array(firstChunkBytes);
+  }
   if (bytes > chunkBytes) return new Uint8Array(bytes);
   return spareChunks.pop() ?? new Uint8Array(chunkBytes);
 }
 
 function giveBack(chunk: Uint8Array): void {
-  if (chunk.length === chunkBytes && spareChunks.length < spareChunkCountMax)
-    spareChunks.push(chunk);
+  const isFirst = chunk.length === firstChunkBytes;
+  if (isFirst && spareFirsts.length < spareFirstCountMax) spareFirsts.push(chunk);
+  const isOther = chunk.length === chunkBytes;
+  if (isOther && spareChunks.length < spareChunkCountMax) spareChunks.push(chunk);
 }
 
 function writeHeader(chunk: Uint8Array, at: number, length: number, type: number): void {
