@@ -36,10 +36,12 @@ export interface DialOptions {
 /**
  * Resolves to a link that both ends have accepted; the caller owns it and must start or destroy it.
  * Errors: PEER_UNREACHABLE (no connection in time; retry), PEER_UNTRUSTED (either end refuses the
- * other's key), PEER_VERSION, PEER_MALFORMED, LINK_LOST (cut before it was up; retry).
+ * other's key), PEER_VERSION, PEER_MALFORMED, LINK_LOST (cut before it was up; retry), and those
+ * of secureContextOf.
  */
 export function dial(options: DialOptions): Promise<TlsLink> {
   return new Promise((resolve, reject) => {
+    secureContextOf(options.identity, options.world.network);
     new Dialling(options, resolve, reject).begin();
   });
 }

@@ -61,10 +61,12 @@ export interface Listener {
 
 /**
  * Resolves when the port is open.
- * Errors: PEER_UNREACHABLE when the address cannot be bound.
+ * Errors: PEER_UNREACHABLE when the address cannot be bound; those of secureContextOf.
  */
 export function listen(options: ListenOptions): Promise<Listener> {
   return new Promise((resolve, reject) => {
+    // Said now, not at the first connection.
+    secureContextOf(options.identity, options.world.network);
     const acceptor = new Acceptor(options);
     acceptor.begin(resolve, (error) => {
       const text = `cannot listen on ${formatAddress(options)}: ${errnoOf(error)}`;

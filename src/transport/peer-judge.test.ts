@@ -4,7 +4,8 @@ import type { KeyObject } from "node:crypto";
 import { describe, it } from "node:test";
 
 import { temporaryIdentity } from "./identity.ts";
-import { judgePeer } from "./peer-judge.ts";
+import type { Network } from "../world/index.ts";
+import { judgePeer, secureContextOf } from "./peer-judge.ts";
 import type { SecuredPeer } from "./peer-judge.ts";
 
 const peer = await temporaryIdentity();
@@ -48,5 +49,21 @@ describe("peer judge", () => {
     assert.throws(() => judge({ getPeerX509Certificate: () => foreign }), untrusted);
     assert.throws(() => judge({}, true, peer.id), untrusted);
     assert.throws(() => judge({}, false), untrusted);
+  });
+});
+
+describe("secure context", () => {
+  const network = (code: string) =>
+    ({
+      tlsContext: () => {
+        throw Object.assign(new Error("said by the addon"), { code });
+      },
+    }) as unknown as Network;
+
+  it("a node without OpenSSL, and a key that TLS refuses, are errors that say so", () => {
+    const missing = { code: "NATIVE_MISSING", message: /said by the addon/ };
+    assert.throws(() => secureContextOf(peer, network("TLS_MISSING")), missing);
+    const refused = { code: "KEY_UNUSABLE", message: /said by the addon/ };
+    assert.throws(() => secureContextOf(peer, network("TLS_CONTEXT")), refused);
   });
 });

@@ -65,15 +65,27 @@ const contexts = new WeakMap<Identity, unknown>();
 /**
  * What both ends of every connection share, made once for an identity: TLS 1.3 only, Ed25519 only,
  * the peer's certificate demanded, no session kept (native/addon/tls.c).
+ * Errors: NATIVE_MISSING when this node carries no OpenSSL; KEY_UNUSABLE.
  */
 export function secureContextOf(identity: Identity, network: Network): unknown {
   let context = contexts.get(identity);
   if (context === undefined) {
     const certificate = new X509Certificate(identity.certificatePem).raw;
     const key = identity.privateKey.export({ type: "pkcs8", format: "der" });
-    context = network.tlsContext(certificate, key);
-    key.fill(0);
+    try {
+      context = network.tlsContext(certificate, key);
+    } catch (cause) {
+      throw contextError(cause);
+    } finally {
+      key.fill(0);
+    }
     contexts.set(identity, context);
   }
   return context;
+}
+
+function contextError(cause: unknown): SyncError {
+  const { code, message } = cause as { readonly code?: string; readonly message: string };
+  if (code === "TLS_MISSING") return new SyncError("NATIVE_MISSING", message, { cause });
+  return new SyncError("KEY_UNUSABLE", `TLS refuses this device's key: ${message}`, { cause });
 }
