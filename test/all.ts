@@ -44,6 +44,7 @@ import "../src/world/fake-clock.test.ts";
 import "./cli/doctor.test.ts";
 import "./cli/manual.test.ts";
 import "./cli/peers.test.ts";
+import "./cli/serve.test.ts";
 import "./cli/status.test.ts";
 import "./cli/usage.test.ts";
 import "./cli/verify.test.ts";

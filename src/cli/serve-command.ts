@@ -181,14 +181,19 @@ class Server {
       other.session.stop();
       throw new SyncError("LINK_LOST", "an older link of this device is being closed");
     }
-    const problems = new ProblemLog((problem) =>
-      this.#io.world.log.write("warn", `${problem.operation} ${problem.path}: ${problem.errno}`),
-    );
+    let told: TargetSession | undefined;
+    const problems = new ProblemLog((problem) => {
+      this.#io.world.log.write("warn", `${problem.operation} ${problem.path}: ${problem.errno}`);
+      told?.tellProblem(problem);
+    });
     return {
       rootFd: this.#openRoot(root, subpath),
       path,
       problems,
-      onSession: (session) => this.#onSession({ peerId, share, path, session, problems }),
+      onSession: (session) => {
+        told = session;
+        this.#onSession({ peerId, share, path, session, problems });
+      },
       onLive: () => {
         this.#io.event("live", { peer: peerId, share });
         this.#io.say(`live: ${path} equals its source`);

@@ -11,7 +11,7 @@
 import type { ActorHandle, Channel, Context, Graph, Shortcut } from "../actor/index.ts";
 import { Applier, TargetScan } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
-import type { ProblemLog } from "../model/index.ts";
+import type { Problem, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import { Tree } from "../tree/index.ts";
 import type { Files, World } from "../world/index.ts";
@@ -20,6 +20,7 @@ import {
   type Commit,
   CommitFlag,
   commitFrameBytes,
+  controlTextCharsMax,
   decodeBye,
   decodeCommit,
   decodeEpoch,
@@ -163,6 +164,14 @@ export class TargetSession {
   /** Ends the session after what is whole has been applied. */
   stop(): void {
     this.#bye(new SyncError("LINK_LOST", "the target is stopping"));
+  }
+
+  /** Lets the source's user see what went wrong with one path here. Bounded by the problem log. */
+  tellProblem({ path, operation, errno }: Problem): void {
+    if (this.#closed) return;
+    const text =
+      path.length <= controlTextCharsMax ? path : `…${path.slice(1 - controlTextCharsMax)}`;
+    this.#writer.control(FrameType.problem, encodeControl({ path: text, operation, errno }));
   }
 
   #welcome(): void {

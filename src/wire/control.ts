@@ -8,7 +8,9 @@ import * as v from "valibot";
 import { SyncError } from "../base/index.ts";
 import { controlBytesMax } from "./protocol.ts";
 
-const text = v.pipe(v.string(), v.maxLength(4096));
+/** Longer texts are refused by who decodes them. */
+export const controlTextCharsMax = 4096;
+const text = v.pipe(v.string(), v.maxLength(controlTextCharsMax));
 
 const helloSchema = v.object({
   protocol: v.pipe(v.number(), v.integer()),

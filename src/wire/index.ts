@@ -1,4 +1,11 @@
-export { decodeBye, decodeHello, decodeProblem, decodeWelcome, encodeControl } from "./control.ts";
+export {
+  controlTextCharsMax,
+  decodeBye,
+  decodeHello,
+  decodeProblem,
+  decodeWelcome,
+  encodeControl,
+} from "./control.ts";
 export type { Bye, Hello, Welcome, WireProblem } from "./control.ts";
 export { FrameReader } from "./frame-reader.ts";
 export { f64, u32 } from "./little-endian.ts";
