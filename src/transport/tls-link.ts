@@ -68,7 +68,7 @@ export class TlsLink implements Link {
     return this.#socket.bufferedBytes;
   }
 
-  /** Bytes bound to this TLS session, the same at both ends (RFC 8446 section 7.5). */
+  /** As TlsSocket's. */
   exportKey(label: string, count: number): Buffer {
     return this.#socket.exportKey(label, count);
   }

@@ -11,7 +11,7 @@
 import { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 
-import { assert } from "../base/index.ts";
+import { assert, SyncError } from "../base/index.ts";
 import { type Clock, Errno, errnoName, type Network } from "../world/index.ts";
 import { PollEvent, TlsResult } from "../world/index.ts";
 import {
@@ -109,12 +109,14 @@ export class TlsSocket {
     return der.length === 0 ? undefined : new X509Certificate(der);
   }
 
-  /** Bytes bound to this TLS session, the same at both ends (RFC 8446 section 7.5). */
+  /**
+   * Bytes bound to this TLS session, the same at both ends (RFC 8446 section 7.5). Errors: LINK_LOST
+   * when it has ended.
+   */
   exportKey(label: string, count: number): Buffer {
     const out = Buffer.alloc(count);
-    const done = this.#network.tlsExport(this.#handle, Buffer.from(label), out);
-    assert(done === 1, "a secured connection exports keys");
-    return out;
+    if (this.#network.tlsExport(this.#handle, Buffer.from(label), out) === 1) return out;
+    throw new SyncError("LINK_LOST", "the connection has ended");
   }
 
   /** Bytes that were given to `write` and not yet taken by the kernel. */

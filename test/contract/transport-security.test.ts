@@ -478,6 +478,14 @@ describe("link: what the wire may do", { timeout: 30_000 }, () => {
       assert.equal(near.bytes.toString(), "good");
     }));
 
+  it("a link that has ended exports no key: an error, not a crash", () =>
+    wired(async (wire, near) => {
+      wire.cut();
+      await until(() => near.closes.length === 1, "the end");
+      const link = near.link as Link & { exportKey(label: string, count: number): Buffer };
+      assert.throws(() => link.exportKey("EXPORTER-test", 32), { code: "LINK_LOST" });
+    }));
+
   it("a repeated record is never delivered twice", () =>
     wired(async (wire, near, far) => {
       wire.tamper = (bytes) => Buffer.concat([bytes, bytes]);
