@@ -15,6 +15,7 @@ import "../src/actor/latency.test.ts";
 import "../src/actor/shortcut.test.ts";
 import "../src/actor/stage.test.ts";
 import "../src/apply/applier.test.ts";
+import "../src/apply/staged-count.test.ts";
 import "../src/capture/inotify-backend.test.ts";
 import "../src/capture/inotify-records.test.ts";
 import "../src/cli/closest-word.test.ts";

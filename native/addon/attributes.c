@@ -5,11 +5,14 @@
  */
 #include "addon.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 /* Attributes of one file; one with more is a problem of its path (E2BIG). */
 #define ATTRIBUTES_MAX 1024
@@ -25,8 +28,23 @@ const char *proc_path(int dirfd, const char *name)
 	return path;
 }
 
+#ifndef SYS_listxattrat
+#define SYS_listxattrat 465
+#endif
+
 ssize_t list_attributes(int dirfd, const char *name, char *list, size_t size)
 {
+	static bool has_call = true; /* Linux 6.13 */
+	ssize_t n;
+	if (!*name) {
+		n = flistxattr(dirfd, list, size);
+		if (n >= 0 || errno != EBADF) return n; /* opened with O_PATH */
+	} else if (has_call) {
+		n = syscall(SYS_listxattrat, dirfd, name, AT_SYMLINK_NOFOLLOW, list, size);
+		/* A filter of system calls may answer EPERM to one that it does not know. */
+		if (n >= 0 || (errno != ENOSYS && errno != EPERM)) return n;
+		if (errno == ENOSYS) has_call = false;
+	}
 	/* An empty name is the descriptor itself, whose magic link must be followed. */
 	return *name ? llistxattr(proc_path(dirfd, name), list, size)
 		     : listxattr(proc_path(dirfd, name), list, size);

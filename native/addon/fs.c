@@ -83,6 +83,29 @@ static uint32_t magic_of(int fd)
 	return fstatfs(fd, &s) ? 0 : (uint32_t)s.f_type;
 }
 
+/*
+ * The magic of the filesystem that was asked about last, by mount. A mount keeps its number while a
+ * descriptor of it is open, as that of a root is; the number may be another's when a root is opened.
+ */
+static struct {
+	uint64_t mount;
+	uint32_t magic;
+} last_mount;
+
+static uint32_t magic_on(int dirfd, uint64_t mount)
+{
+	struct statx s;
+	if (mount && mount == last_mount.mount) return last_mount.magic;
+	uint32_t magic = magic_of(dirfd);
+	/* What is mounted at a name is not of its directory's filesystem. */
+	int failed = syscall(SYS_statx, dirfd, "", AT_EMPTY_PATH, STATX_MNT_ID, &s);
+	if (!failed && s.stx_mnt_id == mount) {
+		last_mount.mount = mount;
+		last_mount.magic = magic;
+	}
+	return magic;
+}
+
 static int fill(int dirfd, const char *name, double *out)
 {
 	struct statx s;
@@ -110,7 +133,7 @@ static int fill(int dirfd, const char *name, double *out)
 int stat_into(int dirfd, const char *name, double *out)
 {
 	if (fill(dirfd, name, out)) return -1;
-	out[1] = generation(dirfd, name, magic_of(dirfd));
+	out[1] = generation(dirfd, name, magic_on(dirfd, (uint64_t)out[15]));
 	ssize_t n = list_attributes(dirfd, name, NULL, 0);
 	out[14] = n < 0 ? 0 : (double)n;
 	return 0;
@@ -211,6 +234,7 @@ FUNCTION(fn_open_path)
 {
 	struct args a = args_of(env, info);
 	NAME(0);
+	last_mount.mount = 0;
 	return result(env, open(name, arg_int(&a, 1) | O_CLOEXEC, 0600));
 }
 
@@ -442,6 +466,9 @@ FUNCTION(fn_link)
 	NAME(1);
 	if (!to) return bad_name(env);
 	if (*name) return result(env, linkat(arg_int(&a, 0), name, arg_int(&a, 2), to, 0));
+	/* Refused with ENOENT to whom the kernel wants a capability from; /proc needs none. */
+	int64_t r = linkat(arg_int(&a, 0), "", arg_int(&a, 2), to, AT_EMPTY_PATH);
+	if (!r || errno != ENOENT) return result(env, r);
 	return result(env, linkat(AT_FDCWD, proc_path(arg_int(&a, 0), ""), arg_int(&a, 2), to,
 				  AT_SYMLINK_FOLLOW));
 }

@@ -11,7 +11,6 @@ import { rootId } from "../tree/index.ts";
 import type { OpWriter } from "../wire/index.ts";
 import { Errno, type Files, Open, Stat, statSlots } from "../world/index.ts";
 import { native } from "../world/node/index.ts";
-import { stagedOpenCountMax } from "./applier.ts";
 import { bytesOf, fuzzApplier, noBytes, TargetRig, write } from "./applier.fuzz.ts";
 import { parseAttributes } from "./apply-attributes.ts";
 
@@ -475,7 +474,7 @@ test("nodes that do not exist, exist already or are beyond the end are refused",
 
 test("any number of files may be announced, and few be open without a name", (context) => {
   const rig = rigFor(context);
-  const last = 2 + stagedOpenCountMax;
+  const last = 2 + rig.applier.stagedCountMax;
   for (let node = 2; node <= last + 100; node++) {
     rig.send((w) => w.create(node, 0o100644, 0, noBytes));
   }

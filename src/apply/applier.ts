@@ -17,16 +17,25 @@ import { SyncError } from "../base/index.ts";
 import { DescriptorCache, Directories } from "../descriptors/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import { rootId, type Tree } from "../tree/index.ts";
-import { Errno, errnoName, Fallocate, type Files, Mode, Open, Rename } from "../world/index.ts";
+import {
+  Errno,
+  errnoName,
+  Fallocate,
+  type Files,
+  Mode,
+  Open,
+  Rename,
+  Stat,
+  statSlots,
+} from "../world/index.ts";
 import type { Operations } from "../wire/index.ts";
 import { holdName } from "./hold-name.ts";
 import { applyAttributes } from "./apply-attributes.ts";
 import { removeTree } from "./remove-tree.ts";
+import { stagedCountMax } from "./staged-count.ts";
 
 /** Descriptors of files being written that stay open between operations. */
 export const writableCountMax = 128;
-/** New files open without a name. A correct source fills one at a time. */
-export const stagedOpenCountMax = 256;
 
 const noName: Uint8Array = new Uint8Array(0);
 const E2BIG = 7;
@@ -50,12 +59,16 @@ export class Applier implements Operations {
   readonly #directories: Directories;
   readonly #writable: DescriptorCache;
   readonly #staged: Map<number, Staged> = new Map();
+  /** New files that may be open without a name. */
+  readonly stagedCountMax: number;
   #stagedOpenCount = 0;
   readonly #held: Set<number> = new Set();
+  readonly #stat: Float64Array = new Float64Array(statSlots);
   #operationCount = 0;
 
   constructor(files: Files, rootFd: number, tree: Tree, problems: ProblemLog) {
     this.#files = files;
+    this.stagedCountMax = stagedCountMax(files);
     this.#rootFd = rootFd;
     this.#tree = tree;
     this.#problems = problems;
@@ -68,6 +81,11 @@ export class Applier implements Operations {
   /** One past the largest node id in use: the next new one. */
   get endId(): number {
     return this.#tree.endId;
+  }
+
+  /** Nodes that are announced and have no name yet. */
+  get stagedCount(): number {
+    return this.#staged.size;
   }
 
   get operationCount(): number {
@@ -117,9 +135,10 @@ export class Applier implements Operations {
    */
   #stagedFd(node: number, staged: Staged): number {
     if (staged.fd >= 0) return staged.fd;
-    if (this.#stagedOpenCount >= stagedOpenCountMax) malformed("too many files without a name");
+    if (this.#stagedOpenCount >= this.stagedCountMax) malformed("too many files without a name");
     const flags = Open.temporary | Open.readWrite;
-    let fd = this.#files.openBeneath(this.#rootFd, noName, flags, 0o600);
+    // Nobody can reach it before it has a name, so it may have its permissions from the beginning.
+    let fd = this.#files.openBeneath(this.#rootFd, noName, flags, staged.mode & 0o777);
     if (fd === -Errno.EOPNOTSUPP || fd === -Errno.EISDIR || fd === -Errno.ENOENT) {
       staged.named = true;
       const create = Open.create | Open.exclusive | Open.readWrite | Open.noFollow;
@@ -335,8 +354,13 @@ export class Applier implements Operations {
     const permissions = mode & Mode.permissionMask;
     const staged = this.#staged.get(node);
     const [fd, name] = staged ? this.#stagedAt(node, staged) : this.#at(node);
-    this.#tolerate(this.#files.chown(fd, name, uid, gid), node, "chown");
-    if ((tree.mode[node]! & Mode.typeMask) !== Mode.symlink) {
+    const stat = this.#stat;
+    // A new file mostly has the owner and the permissions that it is to have.
+    const isKnown = staged !== undefined && this.#files.fstat(fd, stat) === 0;
+    const isOwned = isKnown && stat[Stat.uid] === uid && stat[Stat.gid] === gid;
+    if (!isOwned) this.#tolerate(this.#files.chown(fd, name, uid, gid), node, "chown");
+    const isPermitted = isOwned && (stat[Stat.mode]! & Mode.permissionMask) === permissions;
+    if (!isPermitted && (tree.mode[node]! & Mode.typeMask) !== Mode.symlink) {
       const result = staged
         ? this.#files.chmod(fd, permissions)
         : name.length > 0
@@ -354,7 +378,8 @@ export class Applier implements Operations {
     const tree = this.#tree;
     this.#live(node);
     const staged = this.#stagedOf(node);
-    const open = staged === undefined ? this.#writable.peek(node) : this.#stagedAt(node, staged)[0];
+    const known = tree.isDirectory(node) ? this.#directories : this.#writable;
+    const open = staged === undefined ? known.peek(node) : this.#stagedAt(node, staged)[0];
     let result: number;
     if (open >= 0) {
       result = this.#files.setTimes(open, noName, mtimeSec, mtimeNsec);

@@ -6,7 +6,7 @@
  * Every extent is noted as read before it is read, so that a change during the reading is a
  * conflict.
  */
-import type { ExtentList, Tree } from "../tree/index.ts";
+import { ExtentList, type Tree } from "../tree/index.ts";
 import { type Files, Stat, statSlots } from "../world/index.ts";
 import { type OpWriter, writeBytesMax } from "../wire/index.ts";
 import type { DirtySet } from "./dirty-set.ts";
@@ -25,6 +25,13 @@ export interface Reading {
 
 export function startReading(node: number, extents: ExtentList): Reading {
   return { node, extents, index: 0, position: -1, dataEnd: -1 };
+}
+
+/** Of a new file: from its beginning to its end, wherever that is. */
+export function startReadingAll(node: number): Reading {
+  const extents = new ExtentList();
+  extents.add(0, Infinity);
+  return startReading(node, extents);
 }
 
 export class ContentReader {
@@ -46,13 +53,14 @@ export class ContentReader {
   }
 
   /**
-   * 1 done, 0 suspended for room, or a negative errno. `stat` is fresh in all cases but the last.
+   * 1 done, 0 suspended for room, or a negative errno. `stat` is fresh in all cases but the last,
+   * unless the caller has just asked: `known`.
    */
-  read(reading: Reading, fd: number): number {
+  read(reading: Reading, fd: number, known?: Float64Array): number {
     const { node, extents } = reading;
-    const result = this.#files.fstat(fd, this.stat);
+    const result = known === undefined ? this.#files.fstat(fd, this.stat) : 0;
     if (result < 0) return result;
-    const size = this.stat[Stat.size]!;
+    const size = (known ?? this.stat)[Stat.size]!;
     for (; reading.index < extents.count; reading.index++) {
       const from = extents.from(reading.index);
       const to = extents.to(reading.index);
@@ -65,7 +73,7 @@ export class ContentReader {
         this.#writer.truncate(node, end);
         this.#tree.size[node] = end;
       }
-      // The size was asked for in this very call, after everything that is known to have happened.
+      // The size was asked for in this very call (or just before), after everything that is known to have happened.
       if (to === Infinity) this.#dirty.satisfy(node, end, Infinity);
     }
     return 1;

@@ -15,7 +15,7 @@ import { Directories, DirectoryEntries, ESTALE } from "../descriptors/index.ts";
 import { ExtentList, rootId, type Tree } from "../tree/index.ts";
 import { errnoName, type Files, Mode, Open, Stat, statSlots } from "../world/index.ts";
 import { CommitFlag, type OpWriter } from "../wire/index.ts";
-import { ContentReader, startReading } from "./content-reader.ts";
+import { ContentReader, startReading, startReadingAll } from "./content-reader.ts";
 import type { CutCounters, CutterOptions } from "./cutter-options.ts";
 import { type DirtyNode, DirtySet } from "./dirty-set.ts";
 import { openAttemptsMax, orderedBytesMax, roundCountMax } from "./limits.ts";
@@ -415,7 +415,7 @@ export class Cutter {
           slots.push({ parent: node, name: name.slice(), stat: stat.slice() });
           return;
         }
-        this.#planCompare(known, stat.slice());
+        if (!this.#metadata.isEqual(known, stat)) this.#planCompare(known, stat.slice());
         if (deep && tree.isDirectory(known)) subdirectories.push(known);
       });
     } while (used > 0);
@@ -482,20 +482,20 @@ export class Cutter {
 
   #newFile(task: Task & { kind: "newFile" }): boolean {
     const { node, parent, name } = task;
-    if (task.reading === undefined) {
-      task.fd = this.#sources.open(parent, name, node);
-      if (task.fd < 0) return this.#giveUp(task, task.fd);
-      const extents = new ExtentList();
-      extents.add(0, Infinity);
-      task.reading = startReading(node, extents);
-    }
-    const done = this.#reader.read(task.reading, task.fd);
+    const isFirst = task.reading === undefined;
+    if (isFirst) task.fd = this.#sources.open(parent, name, node);
+    if (task.fd < 0) return this.#giveUp(task, task.fd);
+    task.reading ??= startReadingAll(node);
+    const opened = isFirst ? this.#sources.stat : undefined;
+    const done = this.#reader.read(task.reading, task.fd, opened);
     if (done === 0) return false;
     if (done < 0) return this.#giveUp(task, done);
-    if (this.#files.statAt(task.fd, noName, this.#stat) === 0) {
-      this.#metadata.compare(node, this.#stat, task.fd, noName);
+    // What has changed since it was opened is told: metadata is never newer than the content.
+    const stat = opened ?? this.#stat;
+    if (isFirst || this.#files.statAt(task.fd, noName, stat) === 0) {
+      this.#metadata.compare(node, stat, task.fd, noName);
     }
-    this.#metadata.tellTimes(node, this.#stat);
+    this.#metadata.tellTimes(node, stat);
     this.#tasks.pop();
     this.#planner.place(node, parent, name);
     this.#sources.put(node, task.fd);

@@ -60,6 +60,20 @@ export class MetadataComparer {
     this.#writer.attributes(node, attributes);
   }
 
+  /** Whether there is nothing to tell of a node that was found like this. */
+  isEqual(node: number, stat: Float64Array): boolean {
+    const tree = this.#tree;
+    return (
+      !this.timesDiffer(node, stat) &&
+      !this.contentDiffers(node, stat) &&
+      tree.mode[node] === stat[Stat.mode] &&
+      tree.uid[node] === stat[Stat.uid] &&
+      tree.gid[node] === stat[Stat.gid] &&
+      stat[Stat.attributeBytes] === 0 &&
+      !tree.attributes.has(node)
+    );
+  }
+
   contentDiffers(node: number, stat: Float64Array): boolean {
     const tree = this.#tree;
     return (

@@ -16,7 +16,8 @@ export class SourceFiles {
   readonly #tree: Tree;
   readonly #directories: Directories;
   readonly #cache: DescriptorCache;
-  readonly #stat: Float64Array = new Float64Array(statSlots);
+  /** Stat of the file opened last. */
+  readonly stat: Float64Array = new Float64Array(statSlots);
 
   constructor(files: Files, tree: Tree, directories: Directories) {
     this.#files = files;
@@ -54,9 +55,9 @@ export class SourceFiles {
     if (fd < 0) return fd;
     const { ino, gen } = tree;
     if (
-      this.#files.statAt(fd, noName, this.#stat) === 0 &&
-      this.#stat[Stat.ino] === ino[node] &&
-      this.#stat[Stat.gen] === gen[node]
+      this.#files.statAt(fd, noName, this.stat) === 0 &&
+      this.stat[Stat.ino] === ino[node] &&
+      this.stat[Stat.gen] === gen[node]
     ) {
       return fd;
     }

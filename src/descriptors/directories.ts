@@ -42,6 +42,11 @@ export class Directories {
     return node === rootId ? this.#rootFd : this.#cache.get(node);
   }
 
+  /** The descriptor if it is open, else -1. */
+  peek(node: number): number {
+    return node === rootId ? this.#rootFd : this.#cache.peek(node);
+  }
+
   forget(node: number): void {
     this.#cache.forget(node);
   }

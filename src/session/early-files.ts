@@ -3,14 +3,15 @@
  *
  * A new file has no name until PLACE, so nobody can see it, and nothing has to be undone when the
  * epoch never becomes whole: its bytes need not be held, spooled and copied. All else waits.
+ * How many is bounded by descriptors, of all epochs that are not applied yet.
  * An id can be taken early because the source does not use it again before the epoch in which it
  * was freed has been acknowledged.
  */
 import type { Applier } from "../apply/index.ts";
 import { decodeOperation, FrameType, u32 } from "../wire/index.ts";
 
-/** New files written early at once; what exceeds that is held like everything else. */
-export const earlyFileCountMax = 64;
+/** Of the new files that may be open without a name: room for those of epochs being applied. */
+const earlyShare = 0.75;
 
 const regularType = 0o100000;
 const typeMask = 0o170000;
@@ -27,9 +28,12 @@ const ownOperations: ReadonlySet<number> = new Set([
 export class EarlyFiles {
   readonly #applier: Applier;
   readonly #nodes: Set<number> = new Set();
+  /** New files without a name, of all epochs; what exceeds that is held like everything else. */
+  readonly #countMax: number;
 
   constructor(applier: Applier) {
     this.#applier = applier;
+    this.#countMax = Math.floor(applier.stagedCountMax * earlyShare);
   }
 
   /** Applies the frame if it is about a new file alone. False when it has to be held. */
@@ -40,7 +44,7 @@ export class EarlyFiles {
       const isFile = (u32(bytes, start + 4) & typeMask) === regularType;
       // Ids are used in order: one that comes too early waits behind the nodes before it.
       if (!isFile || node > this.#applier.endId) return false;
-      if (this.#nodes.size >= earlyFileCountMax) return false;
+      if (this.#applier.stagedCount >= this.#countMax) return false;
       this.#nodes.add(node);
     } else if (!ownOperations.has(type) || !this.#nodes.has(u32(bytes, start))) {
       return false;
