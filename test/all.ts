@@ -25,6 +25,7 @@ import "../src/cut/mapped-stores.test.ts";
 import "../src/cut/shared-position.test.ts";
 import "../src/descriptors/descriptor-cache.test.ts";
 import "../src/model/problem.test.ts";
+import "../src/session/early-files.test.ts";
 import "../src/session/source-session.test.ts";
 import "../src/transport/address.test.ts";
 import "../src/transport/device-id.test.ts";

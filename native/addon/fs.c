@@ -84,8 +84,8 @@ static uint32_t magic_of(int fd)
 }
 
 /*
- * The magic of the filesystem that was asked about last, by mount. A mount keeps its number while a
- * descriptor of it is open, as that of a root is; the number may be another's when a root is opened.
+ * The magic of the filesystem that was asked about last, by mount. A mount keeps its number while
+ * a descriptor of it is open, as that of a root is; when a root is opened it may be another's.
  */
 static struct {
 	uint64_t mount;

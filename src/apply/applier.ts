@@ -83,9 +83,9 @@ export class Applier implements Operations {
     return this.#tree.endId;
   }
 
-  /** Nodes that are announced and have no name yet. */
-  get stagedCount(): number {
-    return this.#staged.size;
+  /** New files that are open and have no name yet. */
+  get stagedOpenCount(): number {
+    return this.#stagedOpenCount;
   }
 
   get operationCount(): number {

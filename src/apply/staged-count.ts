@@ -9,7 +9,7 @@
 import { type Files, Open } from "../world/index.ts";
 
 /** New files of one target open without a name. */
-export const stagedOpenCountMax = 8192;
+export const stagedOpenCountMax = 16384;
 /** Where the process may not have as many: this share of what it may have. */
 const shareOfAll = 8;
 /** Descriptors that every process may have. */

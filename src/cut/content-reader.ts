@@ -73,7 +73,8 @@ export class ContentReader {
         this.#writer.truncate(node, end);
         this.#tree.size[node] = end;
       }
-      // The size was asked for in this very call (or just before), after everything that is known to have happened.
+      // The size was asked for in this very call, or just before it: after everything that is
+      // known to have happened.
       if (to === Infinity) this.#dirty.satisfy(node, end, Infinity);
     }
     return 1;

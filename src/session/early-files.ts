@@ -2,7 +2,8 @@
  * `EarlyFiles`: writes new files as their frames arrive, before the epoch is whole.
  *
  * A new file has no name until PLACE, so nobody can see it, and nothing has to be undone when the
- * epoch never becomes whole: its bytes need not be held, spooled and copied. All else waits.
+ * epoch never becomes whole: its bytes need not be held, spooled and copied. That other nodes are
+ * announced shows nowhere either, and those after them have their ids only then. All else waits.
  * How many is bounded by descriptors, of all epochs that are not applied yet.
  * An id can be taken early because the source does not use it again before the epoch in which it
  * was freed has been acknowledged.
@@ -27,8 +28,9 @@ const ownOperations: ReadonlySet<number> = new Set([
 
 export class EarlyFiles {
   readonly #applier: Applier;
-  readonly #nodes: Set<number> = new Set();
-  /** New files without a name, of all epochs; what exceeds that is held like everything else. */
+  /** New files of the present epoch: whether they are written early; undefined before that. */
+  readonly #files: Map<number, boolean | undefined> = new Map();
+  /** Files without a name, of all epochs; what exceeds that is held like everything else. */
   readonly #countMax: number;
 
   constructor(applier: Applier) {
@@ -36,25 +38,31 @@ export class EarlyFiles {
     this.#countMax = Math.floor(applier.stagedCountMax * earlyShare);
   }
 
-  /** Applies the frame if it is about a new file alone. False when it has to be held. */
+  /** Applies the frame if it is about a new node alone. False when it has to be held. */
   take(type: number, bytes: Uint8Array, start: number, end: number): boolean {
     if (end - start < 8) return false;
+    const node = u32(bytes, start);
     if (type === FrameType.create) {
-      const node = u32(bytes, start);
-      const isFile = (u32(bytes, start + 4) & typeMask) === regularType;
       // Ids are used in order: one that comes too early waits behind the nodes before it.
-      if (!isFile || node > this.#applier.endId) return false;
-      if (this.#applier.stagedCount >= this.#countMax) return false;
-      this.#nodes.add(node);
-    } else if (!ownOperations.has(type) || !this.#nodes.has(u32(bytes, start))) {
-      return false;
+      if (node > this.#applier.endId) return false;
+      decodeOperation(type, bytes, start, end, this.#applier);
+      const isFile = (u32(bytes, start + 4) & typeMask) === regularType;
+      if (isFile) this.#files.set(node, undefined);
+      return true;
     }
-    decodeOperation(type, bytes, start, end, this.#applier);
-    return true;
+    if (!ownOperations.has(type) || !this.#files.has(node)) return false;
+    let isEarly = this.#files.get(node);
+    if (isEarly === undefined) {
+      // What is held of a file stays in order: all of it is, or nothing.
+      isEarly = this.#applier.stagedOpenCount < this.#countMax;
+      this.#files.set(node, isEarly);
+    }
+    if (isEarly) decodeOperation(type, bytes, start, end, this.#applier);
+    return isEarly;
   }
 
   /** The epoch is whole: its files get their names now. */
   clear(): void {
-    this.#nodes.clear();
+    this.#files.clear();
   }
 }
