@@ -6,15 +6,16 @@
  */
 import { assert, SyncError } from "../base/index.ts";
 import { errnoName, type Files, Open } from "../world/index.ts";
-import { type Commit, FrameReader, u32 } from "../wire/index.ts";
+import { type Commit, FrameReader, u32, writeBytesMax } from "../wire/index.ts";
 import { heldBytesMax } from "./limits.ts";
 
-/** Of an epoch's first chunk, which is mostly all that it needs, and of the others. */
+/** Of an epoch's first chunk, which is mostly all that it needs, and of the others: two writes. */
 const firstChunkBytes = 16384;
-const chunkBytes = 262144;
+const chunkBytes = 2 * (writeBytesMax + 64);
 /** Chunks kept for the next epochs: allocating one for each would cost more than all the rest. */
 const spareFirstCountMax = 256;
-const spareChunkCountMax = 24;
+/** As many as the source may send before the target has consumed them, and some. */
+const spareChunkCountMax = 144;
 const spareFirsts: Uint8Array[] = [];
 const spareChunks: Uint8Array[] = [];
 const spoolReadBytes = 1048576;
@@ -120,6 +121,12 @@ export class HeldEpoch {
     if (this.#spoolFd >= 0) this.#place.files.close(this.#spoolFd);
     this.#spoolFd = -1;
   }
+}
+
+/** Lets go of what a burst has left behind; a few stay for the next small epochs. */
+export function dropSpareChunks(): void {
+  spareFirsts.length = Math.min(spareFirsts.length, 4);
+  spareChunks.length = 0;
 }
 
 function takeChunk(bytes: number, isFirst: boolean): Uint8Array {

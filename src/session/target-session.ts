@@ -38,7 +38,7 @@ import {
 import { asFailure, asSyncError, byeError, features, programVersion } from "./greeting.ts";
 import { EarlyFiles } from "./early-files.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import { HeldEpoch, type SpoolPlace } from "./held-epoch.ts";
+import { dropSpareChunks, HeldEpoch, type SpoolPlace } from "./held-epoch.ts";
 import { creditBytesMin, drainMsMax, timerEarlyUs } from "./limits.ts";
 import { wireTarget } from "./target-graph.ts";
 
@@ -381,6 +381,7 @@ export class TargetSession {
     } else if (now >= this.#idleAt - timerEarlyUs) {
       this.#idleArmed = false;
       this.#applier.closeIdle();
+      dropSpareChunks();
     }
   }
 
