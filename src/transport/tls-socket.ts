@@ -110,8 +110,8 @@ export class TlsSocket {
   }
 
   /**
-   * Bytes bound to this TLS session, the same at both ends (RFC 8446 section 7.5). Errors: LINK_LOST
-   * when it has ended.
+   * Bytes bound to this TLS session, the same at both ends (RFC 8446 section 7.5). LINK_LOST when
+   * it has ended.
    */
   exportKey(label: string, count: number): Buffer {
     const out = Buffer.alloc(count);
