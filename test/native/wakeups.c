@@ -80,10 +80,11 @@ static struct capture *load(const struct stat *root)
 
 int main(int argc, char **argv)
 {
-	struct stat root;
+	struct stat root, written;
 	if (argc != 3 || chdir(argv[1]) || stat(".", &root)) return 2;
 	u64 rounds = strtoull(argv[2], NULL, 10);
 	int file = open("record", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (file < 0 || fstat(file, &written)) return 2;
 	volatile u64 *asked =
 		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct capture *k = load(&root);
@@ -110,9 +111,10 @@ int main(int argc, char **argv)
 		char *record;
 		ring_stay_awake(&ring);
 		while ((record = ring_record(&ring, &header))) {
-			bool told = !(header & RING_DISCARDED);
+			const struct ls_event *event = (struct ls_event *)record;
+			bool told = !(header & RING_DISCARDED) && event->ino == written.st_ino;
 			/* The kernel dirties the page by itself now and then. */
-			if (told && ((struct ls_event *)record)->op == LS_OP_WRITE) seen++;
+			if (told && event->op == LS_OP_WRITE) seen++;
 			ring_pass(&ring, header);
 		}
 		if (seen == *asked) *asked = seen + 1;
