@@ -409,6 +409,7 @@ export class Cutter {
         if (id !== 0) seen.add(id);
         if (!this.#planner.isSameMount(stat) || this.#planner.isReserved(node, name)) return;
         const known = id === 0 ? 0 : tree.names.node[id]!;
+        if (known !== 0 && tree.ino[known] === 0 && this.#metadata.adopt(known, stat)) return;
         const same =
           known !== 0 && tree.ino[known] === stat[Stat.ino] && tree.gen[known] === stat[Stat.gen];
         if (!same) {

@@ -298,13 +298,14 @@ export class TargetSession {
           this.#options.files,
           this.#options.rootFd,
           this.#tree,
-          (entry) => this.#writer.control(FrameType.manifestEntry, encodeManifestEntry(entry)),
+          (entry) => this.#writer.controlLater(FrameType.manifestEntry, encodeManifestEntry(entry)),
         );
         if (this.#scan.step()) continue;
         this.#isScanning = false;
         this.#writer.control(FrameType.manifestEnd, new Uint8Array(0));
         return;
       }
+      this.#writer.flush();
     } catch (error) {
       this.#bye(asSyncError(error));
       return;

@@ -201,10 +201,15 @@ export class OpWriter {
 
   /** A frame outside the epoch: control messages. */
   control(type: number, payload: Uint8Array): void {
+    this.controlLater(type, payload);
+    this.flush();
+  }
+
+  /** The same, for one of many: it leaves with the next flush, or when a slab is full. */
+  controlLater(type: number, payload: Uint8Array): void {
     const at = this.#begin(type, payload.length);
     this.#slab.set(payload, at);
     this.#finish(payload.length);
-    this.flush();
   }
 
   flush(): void {
