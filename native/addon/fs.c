@@ -336,7 +336,10 @@ FUNCTION(fn_fallocate)
 	return result(env, fallocate(arg_int(&a, 0), mode, arg_int64(&a, 2), arg_int64(&a, 3)));
 }
 
-/* cloneRange(toFd, fromFd, fromOffset, length, toOffset): reflink; copied where that is refused. */
+/*
+ * cloneRange(toFd, fromFd, fromOffset, length, toOffset): reflink; copied where that is refused.
+ * ENODATA when the file ends before that many bytes.
+ */
 FUNCTION(fn_clone_range)
 {
 	struct args a = args_of(env, info);
@@ -352,8 +355,8 @@ FUNCTION(fn_clone_range)
 	while (left) {
 		ssize_t n = copy_file_range(arg_int(&a, 1), &from, arg_int(&a, 0), &to, left, 0);
 		if (n < 0 && errno == EINTR) continue;
-		if (n < 0) return result(env, -1);
-		if (n == 0) break;
+		if (n == 0) errno = ENODATA;
+		if (n <= 0) return result(env, -1);
 		left -= (uint64_t)n;
 	}
 	return result(env, 0);

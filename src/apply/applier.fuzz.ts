@@ -304,6 +304,17 @@ function operationFor(pick: Pick, rig: TargetRig, content: Map<number, Buffer>):
     };
     return { send: (w) => w.zero(node, position, length), note };
   }
+  if (kind === 11 && pick(2) === 0) {
+    const [node, from, position] = [regular(), regular(), pick(30_000)];
+    const [fromPosition, length] = [pick(3000), 1 + pick(6000)];
+    const note = (): void => {
+      const end = fromPosition + length;
+      const bytes = content.get(from)?.subarray(fromPosition, end) ?? noBytes;
+      splice(content, node, position, Buffer.from(bytes), position + length);
+    };
+    const source = { node: from, position: fromPosition };
+    return { send: (w) => w.clone(node, position, source, length), note };
+  }
   if (kind === 11) {
     const [node, size] = [regular(), pick(40_000)];
     const note = (): void => {

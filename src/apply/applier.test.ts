@@ -117,6 +117,43 @@ test("writes, cuts and holes land in place and keep the inode", (context) => {
   rig.checkDisk();
 });
 
+test("a clone copies between files, of new ones too, and never into itself or beyond", (context) => {
+  const rig = rigFor(context);
+  rig.file(2, "a", "0123456789".repeat(1000));
+  rig.send(
+    (w) => w.create(3, 0o100644, 0, noBytes),
+    (w) => w.clone(3, 5000, { node: 2, position: 3 }, 4000),
+    (w) => write(w, 3, 0, bytesOf("head")),
+    (w) => w.meta(3, 0o644, process.getuid!(), process.getgid!()),
+    (w) => w.place(3, rootId, bytesOf("b")),
+    (w) => w.clone(2, 10, { node: 3, position: 0 }, 4),
+  );
+  const wanted = Buffer.alloc(9000);
+  wanted.write("head");
+  wanted.write("0123456789".repeat(1000).slice(3, 4003), 5000);
+  assert.ok(fs.readFileSync(rig.path("b")).equals(wanted));
+  assert.equal(fs.readFileSync(rig.path("a"), "latin1").slice(8, 16), "89head45");
+  rig.checkDisk();
+  const bad: [string, Operation][] = [
+    ["itself", (w) => w.clone(2, 0, { node: 2, position: 100 }, 10)],
+    ["beyond the end", (w) => w.clone(2, 0, { node: 3, position: 8999 }, 2)],
+    ["no such node", (w) => w.clone(2, 0, { node: 99, position: 0 }, 1)],
+    ["a folder", (w) => w.clone(2, 0, { node: rootId, position: 0 }, 1)],
+  ];
+  for (const [name, operation] of bad) {
+    assert.throws(() => rig.send(operation), coded("PEER_MALFORMED"), name);
+  }
+});
+
+test("a clone of a file that someone made shorter is a divergence", (context) => {
+  const rig = rigFor(context);
+  rig.file(2, "a", "x".repeat(10_000));
+  rig.file(3, "b", "y");
+  fs.truncateSync(rig.path("a"), 10);
+  const clone: Operation = (w) => w.clone(3, 0, { node: 2, position: 0 }, 10_000);
+  assert.throws(() => rig.send(clone), coded("TARGET_DIVERGED"));
+});
+
 test("a reader never sees a replaced file missing or in part", async (context) => {
   const rig = rigFor(context);
   const size = 60_000;
@@ -350,6 +387,7 @@ test("a list of attributes is parsed or refused, whatever its bytes", () => {
 const onFolder: [string, Operation][] = [
   ["write", (w) => write(w, 3, 0, bytesOf("evil"))],
   ["truncate", (w) => w.truncate(3, 1)],
+  ["clone", (w) => (w.create(4, 0o100644, 0, noBytes), w.clone(3, 0, { node: 4, position: 0 }, 1))],
   ["zero", (w) => w.zero(3, 0, 3)],
   ["meta of the file", (w) => w.meta(3, 0o777, 12345, 12345)],
   ["times of the file", (w) => w.times(3, 1, 1)],

@@ -36,6 +36,8 @@ import { stagedCountMax } from "./staged-count.ts";
 
 /** Descriptors of files being written that stay open between operations. */
 export const writableCountMax = 128;
+/** Descriptors of target files that are read as the sources of copies. */
+export const readableCountMax = 16;
 
 const noName: Uint8Array = new Uint8Array(0);
 const E2BIG = 7;
@@ -58,6 +60,8 @@ export class Applier implements Operations {
   readonly #problems: ProblemLog;
   readonly #directories: Directories;
   readonly #writable: DescriptorCache;
+  /** Of files that are read: opening a running program for writing would be refused. */
+  readonly #readable: DescriptorCache;
   readonly #staged: Map<number, Staged> = new Map();
   /** New files that may be open without a name. */
   readonly stagedCountMax: number;
@@ -75,7 +79,12 @@ export class Applier implements Operations {
     this.#directories = new Directories(files, rootFd, tree, (node) =>
       this.#held.has(node) ? holdName(node) : undefined,
     );
-    this.#writable = new DescriptorCache(files, writableCountMax, (node) => this.#openFile(node));
+    this.#writable = new DescriptorCache(files, writableCountMax, (node) =>
+      this.#openFile(node, Open.readWrite),
+    );
+    this.#readable = new DescriptorCache(files, readableCountMax, (node) =>
+      this.#openFile(node, Open.read),
+    );
   }
 
   /** One past the largest node id in use: the next new one. */
@@ -95,6 +104,7 @@ export class Applier implements Operations {
   /** Closes what stays open between operations: a file held open for writing cannot be executed. */
   closeIdle(): void {
     this.#writable.clear();
+    this.#readable.clear();
     this.#directories.clear();
   }
 
@@ -189,6 +199,39 @@ export class Applier implements Operations {
     this.#operationCount++;
     this.#check(this.#files.ftruncate(this.#writableFd(node), size), node, "truncate");
     this.#tree.size[node] = size;
+  }
+
+  /** Copies within the target: by reflink where the filesystem can. */
+  clone(
+    node: number,
+    position: number,
+    from: { node: number; position: number },
+    length: number,
+  ): void {
+    this.#operationCount++;
+    const tree = this.#tree;
+    if (node === from.node) malformed("a clone of a file into itself");
+    this.#live(from.node);
+    if (from.position + length > tree.size[from.node]!) malformed("a clone from beyond the end");
+    const fromFd = this.#readableFd(from.node);
+    const toFd = this.#writableFd(node);
+    const result = this.#files.cloneRange(toFd, fromFd, from.position, length, position);
+    // A file that is shorter than it should be was changed by someone else.
+    if (result < 0) this.#check(result, node, "clone");
+    if (position + length > tree.size[node]!) tree.size[node] = position + length;
+  }
+
+  /** A file's descriptor for reading, or a negative errno; good until the next operation. */
+  readableFd(node: number): number {
+    const isFile = this.#tree.isLive(node) && this.#tree.firstName[node] !== 0;
+    if (!isFile || (this.#tree.mode[node]! & Mode.typeMask) !== Mode.regular) return -Errno.EINVAL;
+    return this.#readable.get(node);
+  }
+
+  #readableFd(node: number): number {
+    const staged = this.#stagedOf(node);
+    if (staged !== undefined && isRegular(staged)) return this.#stagedFd(node, staged);
+    return this.#check(this.#readable.get(node), node, "open");
   }
 
   place(node: number, parent: number, name: Uint8Array): void {
@@ -427,6 +470,7 @@ export class Applier implements Operations {
 
   #forget(node: number): void {
     this.#writable.forget(node);
+    this.#readable.forget(node);
     this.#directories.forget(node);
   }
 
@@ -475,12 +519,12 @@ export class Applier implements Operations {
     return fd >= 0 ? fd : this.#check(fd, node, "open");
   }
 
-  #openFile(node: number): number {
+  #openFile(node: number, access: number): number {
     if ((this.#tree.mode[node]! & Mode.typeMask) !== Mode.regular) {
       malformed(`node ${node} is no regular file`);
     }
     const [dirFd, name] = this.#at(node);
-    const flags = Open.readWrite | Open.noFollow | Open.nonBlock;
+    const flags = access | Open.noFollow | Open.nonBlock;
     const fd = this.#files.openBeneath(dirFd, name, flags, 0);
     if (fd !== -Errno.EACCES) return fd;
     // Our own file with a mode that forbids writing: as its owner we may lift that for a moment.

@@ -11,6 +11,7 @@
  */
 import { SyncError } from "../base/index.ts";
 import { goldenNames, readGolden } from "../../test/golden/golden-files.ts";
+import { decodeAnswer, decodeAsk } from "./ask.ts";
 import { decodeBye, decodeHello, decodeProblem, decodeWelcome } from "./control.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { decodeManifestEntry } from "./manifest.ts";
@@ -46,6 +47,7 @@ const checks: Operations = {
   },
   zero: (_node, position, length) => wholes(position, length),
   truncate: (_node, size) => wholes(size),
+  clone: (_node, position, from, length) => wholes(position, from.position, length),
   place: (_node, _parent, name) => expectName(name),
   rename: (_fromParent, fromName, _toParent, toName) => {
     expectName(fromName);
@@ -76,6 +78,10 @@ export const decodeAny: Consume = (type, bytes, start, end) => {
       if (entry.name.length > 0) expectName(entry.name);
       return;
     }
+    case FrameType.ask:
+      return wholes(decodeAsk(bytes, start, end).fileBytes);
+    case FrameType.answer:
+      return void decodeAnswer(bytes, start, end);
     case FrameType.commit:
       wholes(decodeCommit(bytes, start, end).epoch);
       return;

@@ -1,4 +1,14 @@
 export {
+  AnswerStatus,
+  answerPartBytesMax,
+  decodeAnswer,
+  decodeAsk,
+  encodeAnswer,
+  encodeAsk,
+  saltBytes,
+} from "./ask.ts";
+export type { Answer, Ask } from "./ask.ts";
+export {
   controlTextCharsMax,
   decodeBye,
   decodeHello,
@@ -18,6 +28,7 @@ export { OpWriter } from "./op-writer.ts";
 export {
   ackBytes,
   attributesBytesMax,
+  cloneBytesMax,
   CommitFlag,
   commitFrameBytes,
   firstOperationType,

@@ -9,6 +9,7 @@ import { SyncError } from "../base/index.ts";
 import { f64, u32 } from "./little-endian.ts";
 import {
   attributesBytesMax,
+  cloneBytesMax,
   FrameType,
   nameBytesMax,
   RenameFlag,
@@ -21,6 +22,12 @@ export interface Operations {
   write(node: number, position: number, bytes: Uint8Array, start: number, end: number): void;
   zero(node: number, position: number, length: number): void;
   truncate(node: number, size: number): void;
+  clone(
+    node: number,
+    position: number,
+    from: { node: number; position: number },
+    length: number,
+  ): void;
   place(node: number, parent: number, name: Uint8Array): void;
   rename(
     fromParent: number,
@@ -71,6 +78,8 @@ export function decodeOperation(
     case FrameType.truncate:
       exactly(length, 12);
       return to.truncate(u32(bytes, start), whole(bytes, start + 4));
+    case FrameType.clone:
+      return decodeClone(bytes, start, end, to);
     case FrameType.place:
       return to.place(...named(bytes, start, end));
     case FrameType.link:
@@ -128,6 +137,15 @@ function decodeCreate(bytes: Uint8Array, start: number, end: number, to: Operati
 const kinds: ReadonlySet<number> = new Set([
   0o100000, 0o040000, 0o120000, 0o020000, 0o060000, 0o010000, 0o140000,
 ]);
+
+function decodeClone(bytes: Uint8Array, start: number, end: number, to: Operations): void {
+  exactly(end - start, 32);
+  const position = whole(bytes, start + 8);
+  const from = { node: u32(bytes, start + 4), position: whole(bytes, start + 16) };
+  const length = whole(bytes, start + 24);
+  if (length === 0 || length > cloneBytesMax) malformed(`a clone of ${length} bytes`);
+  to.clone(u32(bytes, start), position, from, length);
+}
 
 function decodeRename(bytes: Uint8Array, start: number, end: number, to: Operations): void {
   atLeast(end - start, 12);

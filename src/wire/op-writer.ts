@@ -98,6 +98,22 @@ export class OpWriter {
     this.#end(12);
   }
 
+  /** Bytes that the target has already, copied within it. */
+  clone(
+    node: number,
+    position: number,
+    from: { node: number; position: number },
+    length: number,
+  ): void {
+    const at = this.#begin(FrameType.clone, 32);
+    this.#view.setUint32(at, node, true);
+    this.#view.setUint32(at + 4, from.node, true);
+    this.#view.setFloat64(at + 8, position, true);
+    this.#view.setFloat64(at + 16, from.position, true);
+    this.#view.setFloat64(at + 24, length, true);
+    this.#end(32);
+  }
+
   place(node: number, parent: number, name: Uint8Array): void {
     this.#named(FrameType.place, node, parent, name);
   }

@@ -5,6 +5,7 @@
 import fc from "fast-check";
 import type { Operations } from "./op-decoder.ts";
 import type { OpWriter } from "./op-writer.ts";
+import { cloneBytesMax } from "./protocol.ts";
 
 /** One operation with its arguments, bytes as copies. */
 export type Told =
@@ -20,6 +21,13 @@ export type Told =
       toParent: number;
       toName: Uint8Array;
       exchange: boolean;
+    }
+  | {
+      op: "clone";
+      node: number;
+      position: number;
+      from: { node: number; position: number };
+      length: number;
     }
   | { op: "unlink"; parent: number; name: Uint8Array }
   | { op: "remove" | "detach"; node: number }
@@ -41,6 +49,8 @@ export function recorder(into: Told[]): Operations {
       into.push({ op: "write", node, position, bytes: copy(bytes.subarray(start, end)) }),
     zero: (node, position, length) => into.push({ op: "zero", node, position, length }),
     truncate: (node, size) => into.push({ op: "truncate", node, size }),
+    clone: (node, position, from, length) =>
+      into.push({ op: "clone", node, position, from, length }),
     place: (node, parent, name) => into.push({ op: "place", node, parent, name: copy(name) }),
     link: (node, parent, name) => into.push({ op: "link", node, parent, name: copy(name) }),
     rename: (fromParent, fromName, toParent, toName, exchange) =>
@@ -75,6 +85,8 @@ export function tell(writer: OpWriter, told: Told): void {
       return writer.zero(told.node, told.position, told.length);
     case "truncate":
       return writer.truncate(told.node, told.size);
+    case "clone":
+      return writer.clone(told.node, told.position, told.from, told.length);
     case "place":
       return writer.place(told.node, told.parent, told.name);
     case "link":
@@ -145,6 +157,13 @@ export const operation: fc.Arbitrary<Told> = fc.oneof(
   }),
   record({ op: fc.constant("zero" as const), node: u32, position: whole, length: whole }),
   record({ op: fc.constant("truncate" as const), node: u32, size: whole }),
+  record({
+    op: fc.constant("clone" as const),
+    node: u32,
+    position: whole,
+    from: record({ node: u32, position: whole }),
+    length: fc.integer({ min: 1, max: cloneBytesMax }),
+  }),
   record({
     op: fc.constantFrom("place" as const, "link" as const),
     node: u32,

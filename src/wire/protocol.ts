@@ -11,6 +11,8 @@ export const protocolVersion = 1;
 export const frameBytesMax = 1114112;
 /** Data bytes of one WRITE frame, at most. */
 export const writeBytesMax = 131072;
+/** Bytes of one CLONE, at most: the target copies them in one step. */
+export const cloneBytesMax = 16777216;
 /** Bytes of a name: NAME_MAX of Linux. */
 export const nameBytesMax = 255;
 /** Bytes of a symbolic link's target: PATH_MAX of Linux. */
@@ -31,6 +33,8 @@ export const FrameType = {
   manifestEntry: 8,
   manifestEnd: 9,
   problem: 10,
+  ask: 11,
+  answer: 12,
   create: 32,
   write: 33,
   zero: 34,

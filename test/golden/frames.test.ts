@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
+  AnswerStatus,
   CommitFlag,
+  decodeAnswer,
+  decodeAsk,
   decodeBye,
   decodeCommit,
   decodeHello,
@@ -9,6 +12,8 @@ import {
   decodeOperation,
   decodeProblem,
   decodeWelcome,
+  encodeAnswer,
+  encodeAsk,
   encodeControl,
   encodeManifestEntry,
   FrameReader,
@@ -49,6 +54,13 @@ const hello = {
   device: "AAAA",
 };
 const welcome = { protocol: protocolVersion, version: "0.1.0", features: [], privileged: true };
+const ask = {
+  id: 9,
+  node: 2,
+  blockBytes: 4096,
+  fileBytes: 5_000_000_000,
+  salt: Uint8Array.from({ length: 16 }, (_, at) => at),
+};
 const entry = {
   node: 2,
   parent: 1,
@@ -89,12 +101,17 @@ const frames: Record<string, (writer: OpWriter) => void> = {
       FrameType.problem,
       encodeControl({ path: "a/é", operation: "chown", errno: "EPERM" }),
     ),
+  ask: (w) => w.control(FrameType.ask, encodeAsk(ask)),
+  answer: (w) =>
+    w.control(FrameType.answer, encodeAnswer(9, AnswerStatus.end, Buffer.from([1, 2, 255]))),
+  "answer-refused": (w) => w.control(FrameType.answer, encodeAnswer(9, AnswerStatus.refused, none)),
   "create-file": (w) => w.create(2, 0o100644, 0, none),
   "create-symlink": (w) => w.create(3, 0o120777, 0, text("../else/where")),
   "create-device": (w) => w.create(4, 0o020600, 1 * 2 ** 20 + 3, none),
   write: (w) => write(w, 2, 2 ** 33 + 5, text("hello")),
   zero: (w) => w.zero(2, 4096, 2 ** 40),
   truncate: (w) => w.truncate(2, 3_000_000_000),
+  clone: (w) => w.clone(2, 65_536, { node: 7, position: 2 ** 33 }, 8192),
   place: (w) => w.place(2, 1, text("a.txt")),
   "place-not-utf8": (w) => w.place(2, 1, Buffer.from([0xff, 0xfe, 0x41])),
   rename: (w) => w.rename(1, text("a.txt"), 5, text("b.txt"), 0),
@@ -120,7 +137,7 @@ test("every type of frame that is in use has a golden frame", () => {
     new FrameReader((type) => covered.add(type)).push(readGolden(name).bytes);
   }
   // Reserved numbers, which no program sends yet.
-  const reserved: readonly number[] = [FrameType.credit, FrameType.clone];
+  const reserved: readonly number[] = [FrameType.credit];
   for (const [name, type] of Object.entries(FrameType)) {
     assert.equal(covered.has(type), !reserved.includes(type), name);
   }
@@ -178,6 +195,10 @@ function told(type: number, bytes: Uint8Array, start: number, end: number): stri
       return readable(decodeProblem(bytes, start, end));
     case FrameType.manifestEntry:
       return readable(decodeManifestEntry(bytes, start, end));
+    case FrameType.ask:
+      return readable(decodeAsk(bytes, start, end));
+    case FrameType.answer:
+      return readable(decodeAnswer(bytes, start, end));
     case FrameType.commit:
       return readable(decodeCommit(bytes, start, end));
     case FrameType.ping:
@@ -198,6 +219,7 @@ function told(type: number, bytes: Uint8Array, start: number, end: number): stri
         "create",
         "zero",
         "truncate",
+        "clone",
         "place",
         "rename",
         "link",
