@@ -88,7 +88,7 @@ export function decodeAnswer(bytes: Uint8Array, start: number, end: number): Ans
   }
   return {
     id: u32(bytes, start),
-    status: status as AnswerStatus,
+    status,
     part: bytes.subarray(start + 5, end),
   };
 }
