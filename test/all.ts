@@ -23,6 +23,7 @@ import "../src/cli/failure.test.ts";
 import "../src/cut/cutter.test.ts";
 import "../src/cut/mapped-stores.test.ts";
 import "../src/cut/shared-position.test.ts";
+import "../src/delta/delta.test.ts";
 import "../src/descriptors/descriptor-cache.test.ts";
 import "../src/model/problem.test.ts";
 import "../src/session/early-files.test.ts";

@@ -38,6 +38,7 @@ export const roomImports: Readonly<Record<string, readonly string[]>> = {
   tree: ["base", "model"],
   wire: ["base", "model"],
   world: ["base", "model"],
+  delta: ["base", "model", "world"],
   actor: ["base", "world"],
   descriptors: ["base", "world", "tree"],
   capture: engineRooms,

@@ -44,7 +44,8 @@ struct bytes arg_bytes(const struct args *a, size_t index)
 	void *data;
 	napi_get_typedarray_info(a->env, a->value[index], &type, &length, &data, NULL, NULL);
 	b.data = data;
-	b.length = type == napi_float64_array ? length * 8 : length;
+	bool words = type == napi_uint32_array || type == napi_int32_array;
+	b.length = type == napi_float64_array ? length * 8 : words ? length * 4 : length;
 	return b;
 }
 
@@ -93,5 +94,6 @@ NAPI_MODULE_INIT()
 	tls_exports(env, exports);
 	capture_exports(env, exports);
 	inotify_exports(env, exports);
+	delta_exports(env, exports);
 	return exports;
 }

@@ -62,6 +62,30 @@ export const Open = {
 export const Rename = { noReplace: 1, exchange: 2 } as const;
 export const Fallocate = { keepSize: 1, punchHole: 2, zeroRange: 16 } as const;
 
+/** Slots of a search for blocks: a Float64Array of `deltaSlots` (native/addon/delta.c). */
+export const Delta = {
+  blockBytes: 0,
+  basisBytes: 1,
+  /** Bytes of the file; less when it turns out to have shrunk. */
+  end: 2,
+  /** Where the search stands. */
+  at: 3,
+  /** What of the file the buffer holds. */
+  bufferAt: 4,
+  bufferBytes: 5,
+  /** Position in the basis less position in the file, of the last match. */
+  shift: 6,
+  /** Positions that may still look right by their weak sum and not be. */
+  falseHits: 7,
+  /** Odd, 32 bits: makes the buckets of the table. */
+  multiplier: 8,
+  bucketBits: 9,
+  done: 10,
+} as const;
+export const deltaSlots = 11;
+/** Bytes of a block's strong sum. */
+export const deltaStrongBytes = 8;
+
 export const Errno = {
   EPERM: 1,
   ENOENT: 2,
@@ -167,6 +191,42 @@ export interface Files {
   getAttributes(dirfd: number, name: Uint8Array, out: Uint8Array): number;
   setAttribute(dirfd: number, name: Uint8Array, attribute: Uint8Array, value: Uint8Array): number;
   removeAttribute(dirfd: number, name: Uint8Array, attribute: Uint8Array): number;
+  /**
+   * Weak, then strong sums of the blocks in [position, end); the count of bytes that the file does
+   * not have, which count as zeros. `scratch` holds the whole range.
+   */
+  deltaSums(
+    fd: number,
+    position: number,
+    end: number,
+    blockBytes: number,
+    salt: Uint8Array,
+    scratch: Uint8Array,
+    out: Uint8Array,
+  ): number;
+  /**
+   * Puts blocks [from, to) into the table: 2^bucketBits words, a quarter of that for a filter, and
+   * one for each block; zeros at first.
+   */
+  deltaIndex(
+    state: Float64Array,
+    weak: Uint32Array,
+    strong: Uint8Array,
+    table: Uint32Array,
+    from: number,
+    to: number,
+  ): number;
+  /** One step; the count of matches in `out`, each position, length, position in the basis. */
+  deltaSearch(
+    fd: number,
+    state: Float64Array,
+    weak: Uint32Array,
+    strong: Uint8Array,
+    table: Uint32Array,
+    salt: Uint8Array,
+    buffer: Uint8Array,
+    out: Float64Array,
+  ): number;
   /** Exclusive lock without waiting, held until the descriptor is closed. */
   lockFile(fd: number): number;
   umask(mask: number): number;

@@ -2,6 +2,9 @@ export { FakeClock } from "./fake-clock.ts";
 export type { FakeClockOptions } from "./fake-clock.ts";
 export type { Clock, Entropy, Log, LogLevel, Timer, World } from "./ports.ts";
 export {
+  Delta,
+  deltaSlots,
+  deltaStrongBytes,
   Errno,
   errnoName,
   Fallocate,
