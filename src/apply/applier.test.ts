@@ -117,7 +117,7 @@ test("writes, cuts and holes land in place and keep the inode", (context) => {
   rig.checkDisk();
 });
 
-test("a clone copies between files, of new ones too, and never into itself or beyond", (context) => {
+test("a clone copies between files, of new ones too, never into itself or beyond", (context) => {
   const rig = rigFor(context);
   rig.file(2, "a", "0123456789".repeat(1000));
   rig.send(
@@ -348,6 +348,70 @@ test("attributes become those that are told, access lists included", (context) =
   rig.send((w) => w.attributes(2, noBytes));
   assert.equal(attributesAt(rig.path("a")), "");
   assert.equal(rig.tree.attributes.has(2), false);
+});
+
+test("what is new inherits no ACL, whatever its folder and the root pass on", (context) => {
+  const rig = rigFor(context);
+  rig.send(
+    (w) => w.create(2, 0o040755, 0, noBytes),
+    (w) => w.place(2, rootId, bytesOf("folder")),
+  );
+  // Version 2, then user::rwx, group::r-x, mask::r-x, other::--- and user 7 with rwx.
+  const acl = Buffer.from(
+    "02000000" +
+      "01000700ffffffff" +
+      "0200070007000000" +
+      "04000500ffffffff" +
+      "10000500ffffffff" +
+      "20000000ffffffff",
+    "hex",
+  );
+  const list = attributeList({ "system.posix_acl_default": acl });
+  rig.send((w) => w.attributes(rootId, list));
+  if (rig.problems.length > 0) return context.skip("no ACLs on this filesystem");
+  rig.send((w) => w.attributes(2, list));
+  const made = (node: number, mode: number, name: string): Operation[] => [
+    (w) => w.create(node, mode, 0, noBytes),
+    (w) => w.meta(node, mode, process.getuid?.() ?? 0, process.getgid?.() ?? 0),
+    (w) => w.place(node, 2, bytesOf(name)),
+  ];
+  rig.send(...made(3, 0o100664, "file"));
+  for (const [node, mode, name] of [
+    [4, 0o040775, "directory"],
+    [5, 0o010664, "pipe"],
+  ] as const) {
+    const [create, meta, place] = made(node, mode, name);
+    rig.send(create!, place!, meta!);
+  }
+  rig.send(
+    (w) => w.create(6, 0o120777, 0, bytesOf("to")),
+    (w) => w.place(6, 2, bytesOf("link")),
+  );
+  for (const [name, mode] of [
+    ["file", 0o664],
+    ["directory", 0o775],
+    ["pipe", 0o664],
+  ] as const) {
+    const path = rig.path(`folder/${name}`);
+    if (name !== "pipe") assert.equal(attributesAt(path), "", name);
+    assert.equal(statOf(path)[Stat.attributeBytes], 0, name);
+    assert.equal(fs.lstatSync(path).mode & 0o7777, mode, name);
+  }
+  assert.deepEqual(rig.problems, []);
+});
+
+test("what a file without a name is refused is told with its path, when it has one", (context) => {
+  const rig = rigFor(context);
+  const refused = attributeList({ "nonsense.a": bytesOf("1"), "nonsense.b": bytesOf("2") });
+  rig.send(
+    (w) => w.create(2, 0o100644, 0, noBytes),
+    (w) => w.attributes(2, refused),
+  );
+  assert.deepEqual(rig.problems, []);
+  rig.send((w) => w.place(2, rootId, bytesOf("a")));
+  assert.equal(rig.problems.length, 1);
+  assert.match(JSON.stringify(rig.problems), /setxattr/);
+  assert.match(JSON.stringify(rig.problems), /a/);
 });
 
 test("attributes that the filesystem refuses are a problem of one path", (context) => {

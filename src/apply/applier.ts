@@ -30,8 +30,9 @@ import {
 } from "../world/index.ts";
 import type { Operations } from "../wire/index.ts";
 import { holdName } from "./hold-name.ts";
-import { applyAttributes } from "./apply-attributes.ts";
+import { applyAttributes, dropInheritedAcls, passesAclsOn } from "./apply-attributes.ts";
 import { removeTree } from "./remove-tree.ts";
+import { isRegular, type Staged, stagedNode } from "./staged.ts";
 import { stagedCountMax } from "./staged-count.ts";
 
 /** Descriptors of files being written that stay open between operations. */
@@ -41,17 +42,8 @@ export const readableCountMax = 16;
 
 const noName: Uint8Array = new Uint8Array(0);
 const E2BIG = 7;
-
-/** A node that CREATE announced and PLACE has not named yet. */
-interface Staged {
-  /** Of a regular file from its first content or metadata on, else -1. */
-  fd: number;
-  /** The staging name, on a filesystem without unnamed files. */
-  named: boolean;
-  mode: number;
-  rdev: number;
-  symlinkTarget: Uint8Array;
-}
+/** Set-user-ID and set-group-ID. */
+const setIdMask = 0o6000;
 
 export class Applier implements Operations {
   readonly #files: Files;
@@ -127,13 +119,7 @@ export class Applier implements Operations {
     if (this.#tree.isLive(node) || node > this.#tree.endId || node === 0) {
       malformed(`node ${node} cannot be created`);
     }
-    const staged: Staged = {
-      fd: -1,
-      named: false,
-      mode,
-      rdev,
-      symlinkTarget: symlinkTarget.slice(),
-    };
+    const staged = stagedNode(mode, rdev, symlinkTarget.slice());
     this.#tree.addNode(mode, node);
     if (symlinkTarget.length > 0) this.#tree.symlinkTarget.set(node, staged.symlinkTarget);
     this.#staged.set(node, staged);
@@ -156,6 +142,7 @@ export class Applier implements Operations {
     }
     staged.fd = this.#check(fd, rootId, "create");
     this.#stagedOpenCount++;
+    if (passesAclsOn(this.#tree, rootId)) dropInheritedAcls(this.#files, fd, noName, false);
     return staged.fd;
   }
 
@@ -240,6 +227,10 @@ export class Applier implements Operations {
     const staged = this.#staged.get(node);
     if (staged !== undefined) {
       this.#placeStaged(node, staged, dirFd, name);
+      const isInheriting = passesAclsOn(this.#tree, parent) || passesAclsOn(this.#tree, rootId);
+      if (isInheriting && !isRegular(staged)) {
+        dropInheritedAcls(this.#files, dirFd, name, this.#tree.isDirectory(node));
+      }
       this.#staged.delete(node);
     } else {
       if (!this.#held.has(node)) malformed(`node ${node} has a place already`);
@@ -248,6 +239,8 @@ export class Applier implements Operations {
       this.#held.delete(node);
     }
     this.#replaceName(parent, name, node);
+    if (staged?.refused === undefined) return;
+    for (const [operation, result] of staged.refused) this.#problem(node, operation, result);
   }
 
   #placeStaged(node: number, staged: Staged, dirFd: number, name: Uint8Array): void {
@@ -431,8 +424,17 @@ export class Applier implements Operations {
       result = this.#files.setTimes(fd, name, mtimeSec, mtimeNsec);
     }
     if (result < 0) this.#tolerate(result, node, "utimensat");
+    if ((tree.mode[node]! & setIdMask) !== 0 && staged === undefined) this.#keepSetId(node);
     tree.mtimeSec[node] = mtimeSec;
     tree.mtimeNsec[node] = mtimeNsec;
+  }
+
+  /** What was written before the times took these bits away, unless root wrote it. */
+  #keepSetId(node: number): void {
+    const mode = this.#tree.mode[node]!;
+    if ((mode & Mode.typeMask) !== Mode.regular) return;
+    const [fd, name] = this.#at(node);
+    this.#tolerate(this.#files.chmodAt(fd, name, mode & Mode.permissionMask), node, "chmod");
   }
 
   attributes(node: number, attributes: Uint8Array): void {
@@ -561,6 +563,12 @@ export class Applier implements Operations {
   }
 
   #problem(node: number, operation: string, result: number): void {
+    const staged = this.#staged.get(node);
+    if (staged !== undefined) {
+      staged.refused ??= new Map();
+      staged.refused.set(operation, result);
+      return;
+    }
     this.#problems.add({
       side: "target",
       path: this.#tree.path(node),
@@ -568,10 +576,6 @@ export class Applier implements Operations {
       errno: errnoName(result),
     });
   }
-}
-
-function isRegular(staged: Staged): boolean {
-  return (staged.mode & Mode.typeMask) === Mode.regular;
 }
 
 function malformed(message: string): never {

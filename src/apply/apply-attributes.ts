@@ -4,6 +4,7 @@
  * is removed. POSIX ACLs and file capabilities are extended attributes and come along.
  */
 import { SyncError } from "../base/index.ts";
+import type { Tree } from "../tree/index.ts";
 import type { Files } from "../world/index.ts";
 import { attributesBytesMax } from "../wire/index.ts";
 
@@ -30,6 +31,30 @@ export function applyAttributes(
     if (old !== undefined && Buffer.compare(old.value, value) === 0) continue;
     refused("setxattr", files.setAttribute(dirFd, name, attribute, value));
   }
+}
+
+const accessAclName = Buffer.from("system.posix_acl_access");
+const defaultAclName = Buffer.from("system.posix_acl_default");
+
+/** Whether what is made in this directory inherits ACLs (man 5 acl). Mostly no node has any. */
+export function passesAclsOn(tree: Tree, directory: number): boolean {
+  if (tree.attributes.size === 0) return false;
+  const attributes = tree.attributes.get(directory);
+  return attributes !== undefined && Buffer.from(attributes).includes(defaultAclName);
+}
+
+/**
+ * Takes the ACLs away that something new has inherited: it has those that the source tells, and no
+ * other. Its mode is told after this. A symbolic link has none and refuses; so may the filesystem.
+ */
+export function dropInheritedAcls(
+  files: Files,
+  dirFd: number,
+  name: Uint8Array,
+  isDirectory: boolean,
+): void {
+  files.removeAttribute(dirFd, name, accessAclName);
+  if (isDirectory) files.removeAttribute(dirFd, name, defaultAclName);
 }
 
 interface Attribute {

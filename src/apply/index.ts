@@ -1,2 +1,3 @@
 export { Applier } from "./applier.ts";
+export { ownerFiles } from "./owner-files.ts";
 export { TargetScan } from "./target-scan.ts";

@@ -160,6 +160,7 @@ class Server {
         share,
         path,
         problems: problems.count,
+        problemKinds: problems.kinds,
         ...session.status,
       })),
     };
@@ -182,10 +183,13 @@ class Server {
       throw new SyncError("LINK_LOST", "an older link of this device is being closed");
     }
     let told: TargetSession | undefined;
-    const problems = new ProblemLog((problem) => {
-      this.#io.world.log.write("warn", `${problem.operation} ${problem.path}: ${problem.errno}`);
-      told?.tellProblem(problem);
-    });
+    const problems = new ProblemLog(
+      (problem) => {
+        this.#io.world.log.write("warn", `${problem.operation} ${problem.path}: ${problem.errno}`);
+        told?.tellProblem(problem);
+      },
+      (problem, count) => told?.tellProblem(problem, count),
+    );
     return {
       rootFd: this.#openRoot(root, subpath),
       path,

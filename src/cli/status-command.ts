@@ -24,6 +24,7 @@ const heads = [
   "FILES",
   "SENT",
   "BACKEND",
+  "PROBLEMS",
 ];
 
 export async function runStatus(io: CommandIo): Promise<ExitCode> {
@@ -53,6 +54,7 @@ function syncRow(pid: number, status: Fields): string[] {
     text(status["nodes"]),
     bytesText(status["bytesSent"]),
     text(status["backend"]),
+    text(status["problems"]),
   ];
 }
 
@@ -65,7 +67,15 @@ function serveRows(pid: number, status: Fields): string[][] {
     const fields: Fields = typeof link === "object" && link !== null ? { ...link } : {};
     const state = fields["live"] === true ? "live" : "seeding";
     const place = [text(fields["peer"]), text(fields["path"]), state, "-"];
-    return [...head, ...place, text(fields["epoch"]), text(fields["nodes"]), "-", "-"];
+    return [
+      ...head,
+      ...place,
+      text(fields["epoch"]),
+      text(fields["nodes"]),
+      "-",
+      "-",
+      text(fields["problems"]),
+    ];
   });
 }
 

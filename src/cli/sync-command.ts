@@ -2,7 +2,7 @@
 import { hostname } from "node:os";
 import { ExitCode, SyncError } from "../base/index.ts";
 import { type BackendName, type CaptureBackend, openBackend } from "../capture/index.ts";
-import { type Problem, ProblemLog } from "../model/index.ts";
+import { type Problem, type ProblemKind, ProblemLog } from "../model/index.ts";
 import { Mirror, serveLink, type SourceStatus } from "../session/index.ts";
 import {
   type Address,
@@ -133,8 +133,10 @@ class RunningSync {
       published.close();
       this.#files.close(stateFd);
     }
-    const remained = this.#options.once && this.#problems.count > 0;
-    io.event("end", { exit: remained ? 1 : 0, problems: this.#problems.count });
+    const { count, kinds } = this.#problems;
+    const remained = this.#options.once && count > 0;
+    for (const line of kinds.flatMap(problemSummary)) io.world.log.write("warn", line);
+    io.event("end", { exit: remained ? 1 : 0, problems: count, problemKinds: kinds });
     return remained ? ExitCode.differences : ExitCode.done;
   }
 
@@ -265,10 +267,17 @@ class RunningSync {
       backend: this.#backend.name,
       state: this.#state,
       problems: this.#problems.count,
+      problemKinds: this.#problems.kinds,
       recentProblems: this.#problems.kept.slice(-10),
       ...status,
     };
   }
+}
+
+/** What was told with one path and concerned more. */
+function problemSummary({ side, operation, errno, path, count }: ProblemKind): string[] {
+  if (count === 1) return [];
+  return [`${side}: ${operation}: ${errno}: ${count} times, first ${path}`];
 }
 
 /** Addresses to try, in order: the one in the target's URL, else those of the peer. */

@@ -7,6 +7,7 @@
 import type { Tree } from "../tree/index.ts";
 import { type Files, Mode, Stat } from "../world/index.ts";
 import { attributesBytesMax, type OpWriter } from "../wire/index.ts";
+import { capabilityName, withoutAttribute } from "./attribute-list.ts";
 import type { DirtySet } from "./dirty-set.ts";
 import { isGone } from "./source-files.ts";
 
@@ -44,6 +45,7 @@ export class MetadataComparer {
       tree.gid[node] = gid;
       tree.mode[node] = mode;
       this.#writer.meta(node, mode, uid, gid);
+      if (tree.attributes.size > 0) this.#loseCapability(node);
     }
     const present = tree.attributes.get(node);
     if (stat[Stat.attributeBytes] === 0 && present === undefined) return;
@@ -101,11 +103,28 @@ export class MetadataComparer {
     return stat[Stat.mtimeSec] !== mtimeSec[node] || stat[Stat.mtimeNsec] !== mtimeNsec[node];
   }
 
+  /** `always`: also when they are the same, because what was written has changed them. */
   tellTimes(node: number, stat: Float64Array, always = false): void {
     if (!always && !this.timesDiffer(node, stat)) return;
     const tree = this.#tree;
+    // The source may have set it again after it was written, which no comparison would show.
+    if (always && tree.attributes.size > 0 && this.#loseCapability(node)) {
+      this.#dirty.addMetadata(node);
+    }
     tree.mtimeSec[node] = stat[Stat.mtimeSec]!;
     tree.mtimeNsec[node] = stat[Stat.mtimeNsec]!;
     this.#writer.times(node, tree.mtimeSec[node], tree.mtimeNsec[node]);
+  }
+
+  /** What was told of the node's content or owner has cost it its file capability. */
+  #loseCapability(node: number): boolean {
+    const { attributes } = this.#tree;
+    const present = attributes.get(node);
+    if (present === undefined) return false;
+    const rest = withoutAttribute(present, capabilityName);
+    if (rest.length === present.length) return false;
+    if (rest.length > 0) attributes.set(node, rest);
+    else attributes.delete(node);
+    return true;
   }
 }

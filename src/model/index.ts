@@ -1,2 +1,2 @@
 export { ProblemLog } from "./problem.ts";
-export type { Problem } from "./problem.ts";
+export type { Problem, ProblemKind } from "./problem.ts";

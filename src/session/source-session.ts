@@ -447,7 +447,8 @@ export class SourceSession {
       case FrameType.manifestEnd:
         return this.#onManifestEnd();
       case FrameType.problem: {
-        this.#options.problems.add({ side: "target", ...decodeProblem(bytes, start, end) });
+        const { count, ...problem } = decodeProblem(bytes, start, end);
+        this.#options.problems.add({ side: "target", ...problem }, count);
         return;
       }
       case FrameType.bye:

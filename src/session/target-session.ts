@@ -9,7 +9,7 @@
  * all; what is held of an unfinished one is thrown away when the link ends.
  */
 import type { ActorHandle, Channel, Context, Graph, Shortcut } from "../actor/index.ts";
-import { Applier, TargetScan } from "../apply/index.ts";
+import { Applier, ownerFiles, TargetScan } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import type { Problem, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
@@ -112,8 +112,9 @@ export class TargetSession {
   };
 
   constructor(options: TargetSessionOptions) {
-    this.#options = options;
-    const { world, files, link, rootFd, problems } = options;
+    const files = options.privileged ? options.files : ownerFiles(options.files);
+    this.#options = { ...options, files };
+    const { world, link, rootFd, problems } = options;
     this.done = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -166,12 +167,15 @@ export class TargetSession {
     this.#bye(new SyncError("LINK_LOST", "the target is stopping"));
   }
 
-  /** Lets the source's user see what went wrong with one path here. Bounded by the problem log. */
-  tellProblem({ path, operation, errno }: Problem): void {
+  /**
+   * Lets the source's user see what went wrong with one path here, or how many more paths had the
+   * same. Bounded by the problem log.
+   */
+  tellProblem({ path, operation, errno }: Problem, count?: number): void {
     if (this.#closed) return;
     const text =
       path.length <= controlTextCharsMax ? path : `…${path.slice(1 - controlTextCharsMax)}`;
-    this.#writer.control(FrameType.problem, encodeControl({ path: text, operation, errno }));
+    this.#writer.control(FrameType.problem, encodeControl({ path: text, operation, errno, count }));
   }
 
   #welcome(): void {
@@ -359,6 +363,8 @@ export class TargetSession {
     status.nodes = this.#tree.nodeCount;
     this.#tree.takeFreedIds(); // ids are chosen by the source
     if (commit === undefined) return;
+    const { problems } = this.#options;
+    if (problems.hasUntold) problems.flush();
     status.epoch = commit.epoch;
     status.cutWallMs = commit.wallMs;
     if (commit.flags & CommitFlag.fuzzy) status.fuzzyEpochs++;

@@ -36,7 +36,13 @@ export type Welcome = v.InferOutput<typeof welcomeSchema>;
 const byeSchema = v.object({ code: text, message: text });
 export type Bye = v.InferOutput<typeof byeSchema>;
 
-const problemSchema = v.object({ path: text, operation: text, errno: text });
+const problemSchema = v.object({
+  path: text,
+  operation: text,
+  errno: text,
+  /** So many more of this kind, of other paths; one, of this path, when absent. */
+  count: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
+});
 export type WireProblem = v.InferOutput<typeof problemSchema>;
 
 export function encodeControl(message: Hello | Welcome | Bye | WireProblem): Uint8Array {

@@ -293,6 +293,8 @@ test("control messages come back as they were", () => {
         assert.deepEqual(decodeBye(...around(encodeControl(bye))), bye);
         const problem = { path: a, operation: b, errno: c };
         assert.deepEqual(decodeProblem(...around(encodeControl(problem))), problem);
+        const many = { ...problem, count: Math.max(1, Math.abs(n)) };
+        assert.deepEqual(decodeProblem(...around(encodeControl(many))), many);
       },
     ),
     { numRuns: 100 },

@@ -29,7 +29,7 @@ test(
     const [home, otherHome] = [makeHome(folder, "source"), makeHome(folder, "target")];
     const [source, share] = [join(folder, "a"), join(folder, "b")];
     for (const path of [source, share]) mkdirSync(path);
-    for (const name of ["one", "two"]) {
+    for (const name of ["one", "two", "three"]) {
       writeFileSync(join(source, name), name);
       chownSync(join(source, name), 1234, 1234);
     }
@@ -48,12 +48,18 @@ test(
     await sync.said(/"event":"live"/);
     assert.equal(readFileSync(join(share, "two"), "utf8"), "two");
     sync.kill("SIGTERM");
-    const told = eventsOf((await sync.end()).stdout).filter(({ event }) => event === "problem");
+    const events = eventsOf((await sync.end()).stdout);
+    const told = events.filter(({ event }) => event === "problem");
     serve.kill("SIGTERM");
     await serve.end();
     assert.deepEqual(
       told.map(({ side, operation, errno }) => [side, operation, errno]),
       [["target", "chown", "EPERM"]],
     );
+    // The three files, and the folder itself.
+    const { path } = told[0]!;
+    const kind = { side: "target", path, operation: "chown", errno: "EPERM", count: 4 };
+    assert.deepEqual(events.at(-1)?.["problemKinds"], [kind]);
+    assert.ok(["one", "two", "three"].includes(String(path)));
   },
 );
