@@ -8,8 +8,9 @@
  * sensible situation in which code could catch and react specifically to that error".
  */
 
-/** How a caller reacts: retry with backoff, fall back, close the connection, or stop. */
-export type ErrorKind = "retry" | "uncertain" | "degrade" | "reject" | "fatal";
+/** How a caller reacts: retry with backoff, fall back, close the connection, wait for a person, or
+ * stop. */
+export type ErrorKind = "retry" | "uncertain" | "degrade" | "reject" | "halt" | "fatal";
 
 /** Process exit codes, the contract of the command line (ERRORS.md lists them for users). */
 export const ExitCode = {
@@ -26,7 +27,21 @@ export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 /** Every code with its kind, the exit code when it ends the program, and what the user can do. */
 export const errorTable = {
   ROOT_MISSING: { kind: "fatal", exit: 3, advice: "create the folder or correct the path" },
-  ROOT_REPLACED: { kind: "fatal", exit: 5, advice: "look what became of it, then start again" },
+  ROOT_REPLACED: {
+    kind: "halt",
+    exit: 5,
+    advice: "look what became of it; when the folder is right, run `lockstep resume`",
+  },
+  ROOT_EMPTIED: {
+    kind: "halt",
+    exit: 5,
+    advice: "look at the source; to delete it all on the target too, run `lockstep resume`",
+  },
+  TOO_MANY_DELETES: {
+    kind: "halt",
+    exit: 5,
+    advice: "look at the source; to delete as much on the target, run `lockstep resume`",
+  },
   ROOT_NOT_DIRECTORY: { kind: "fatal", exit: 3, advice: "name a folder, not a file" },
   ROOT_UNREADABLE: { kind: "fatal", exit: 3, advice: "run as a user who may read it, or as root" },
   ROOT_UNWRITABLE: { kind: "fatal", exit: 3, advice: "run as a user who may write it, or as root" },
@@ -56,9 +71,20 @@ export const errorTable = {
   LINK_LOST: { kind: "retry", exit: 4, advice: "the link is retried by itself" },
   PAIRING_FAILED: { kind: "reject", exit: 4, advice: "start `lockstep pair` anew on both sides" },
   SESSION_FAILED: { kind: "retry", exit: 70, advice: "report this with the log of both sides" },
-  TARGET_FULL: { kind: "fatal", exit: 1, advice: "free space on the target, then start again" },
+  TARGET_FULL: {
+    kind: "halt",
+    exit: 5,
+    advice: "free space on the target; it goes on by itself, or at once by `lockstep resume`",
+  },
+  TARGET_LOW: {
+    kind: "halt",
+    exit: 5,
+    advice: "free space on the target; it goes on by itself, or at once by `lockstep resume`",
+  },
   TARGET_UNSUPPORTED: { kind: "fatal", exit: 3, advice: "choose a target on a Linux filesystem" },
   TARGET_DIVERGED: { kind: "retry", exit: 1, advice: "the target is reconciled by itself" },
+  NOTHING_HALTED: { kind: "fatal", exit: 1, advice: "see `lockstep status`" },
+  RESUME_REFUSED: { kind: "fatal", exit: 5, advice: "mend that first, then resume again" },
   CHANNEL_CLOSED: { kind: "uncertain", exit: 70, advice: "report this with the log" },
 } as const satisfies Record<string, { kind: ErrorKind; exit: ExitCode; advice: string }>;
 

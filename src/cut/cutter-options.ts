@@ -3,6 +3,7 @@ import type { ProblemLog } from "../model/index.ts";
 import type { Tree } from "../tree/index.ts";
 import type { Clock, Files } from "../world/index.ts";
 import type { OpWriter } from "../wire/index.ts";
+import type { DeletionLimit } from "./deletion-guard.ts";
 import type { DirtySet } from "./dirty-set.ts";
 
 export interface CutterOptions {
@@ -20,6 +21,10 @@ export interface CutterOptions {
   watchDirectory: (fd: number, ino: number, gen: number) => number;
   unwatchDirectory: (ino: number, gen: number) => void;
   hasRoom: () => boolean;
+  /** How much may be deleted without asking a person; everything when absent. */
+  maxDelete?: DeletionLimit;
+  /** A person has agreed to what is deleted until the target first equals the source. */
+  deletionsConfirmed?: boolean;
   /** `orderedBytesMax` when absent. */
   orderedBytes?: number;
 }

@@ -30,6 +30,7 @@ import {
 import { type Clock, type Files, Open, Stat, statSlots } from "../world/index.ts";
 import { native } from "../world/node/index.ts";
 import { Cutter } from "./cutter.ts";
+import type { DeletionLimit } from "./deletion-guard.ts";
 import { orderedBytesMax } from "./limits.ts";
 
 type Event = (sink: ChangeSink) => void;
@@ -78,13 +79,14 @@ export class CutRig {
   shuffle: (events: Event[]) => Event[] = (events) => events;
   isPaused = false;
   orderedBytes: number = orderedBytesMax;
+  maxDelete: DeletionLimit | undefined;
+  timeUs = 0;
   #events: Event[] = [];
   #frames: Record<string, number> = {};
   #dataBytes = 0;
   #applier!: Applier;
   #sourceFd = -1;
   #targetFd = -1;
-  #timeUs = 0;
 
   constructor() {
     fs.mkdirSync(this.source);
@@ -108,7 +110,7 @@ export class CutRig {
       this.#onFrame(type, bytes, start, end),
     );
     const clock: Clock = {
-      monotonicUs: () => ++this.#timeUs,
+      monotonicUs: () => ++this.timeUs,
       wallMs: () => 0,
       after: () => ({ cancel: () => {} }),
       defer: () => {},
@@ -129,6 +131,7 @@ export class CutRig {
         return !this.isPaused;
       },
       orderedBytes: this.orderedBytes,
+      ...(this.maxDelete === undefined ? {} : { maxDelete: this.maxDelete }),
     });
     this.cutter.begin();
   }
@@ -189,7 +192,7 @@ export class CutRig {
       this.#sourceFd,
       this.#targetFd,
       {
-        clock: { monotonicUs: () => ++this.#timeUs, wallMs: () => 0, after, defer: setImmediate },
+        clock: { monotonicUs: () => ++this.timeUs, wallMs: () => 0, after, defer: setImmediate },
         content: true,
         ignore: new Set(),
         settleMs: 0,

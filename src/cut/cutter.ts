@@ -17,6 +17,7 @@ import { errnoName, type Files, Mode, Open, Stat, statSlots } from "../world/ind
 import { CommitFlag, type OpWriter } from "../wire/index.ts";
 import { ContentReader, startReading, startReadingAll } from "./content-reader.ts";
 import type { CutCounters, CutterOptions } from "./cutter-options.ts";
+import { DeletionGuard } from "./deletion-guard.ts";
 import { type DirtyNode, DirtySet } from "./dirty-set.ts";
 import { openAttemptsMax, orderedBytesMax, roundCountMax } from "./limits.ts";
 import { MappedStores } from "./mapped-stores.ts";
@@ -54,6 +55,8 @@ export class Cutter {
   readonly #entries: DirectoryEntries;
   readonly #planner: NamePlanner;
   readonly #observer: NameObserver;
+  /** Throws, out of `step`, when more is about to be deleted than a person was asked for. */
+  readonly guard: DeletionGuard;
   readonly #reader: ContentReader;
   readonly #stat: Float64Array = new Float64Array(statSlots);
   /** Done from the end: the last is the next. */
@@ -81,8 +84,10 @@ export class Cutter {
       this.#problem(node, operation, result);
     this.#metadata = new MetadataComparer({ ...options, dirty: this.dirty, problem });
     this.#entries = new DirectoryEntries(options.files);
+    this.guard = new DeletionGuard(options);
     this.#planner = new NamePlanner({
       ...options,
+      guard: this.guard,
       directories: this.#directories,
       dirty: this.dirty,
       forget: (node) => this.#forget(node),
@@ -131,6 +136,7 @@ export class Cutter {
   begin(): void {
     this.#liveWanted = true;
     this.dirty.rescan = true;
+    this.guard.begin();
   }
 
   /**
@@ -188,6 +194,7 @@ export class Cutter {
   }
 
   #commit(): void {
+    if (this.guard.hasRemoved) this.guard.checkEpoch();
     const fuzzy = this.dirty.conflict;
     const live = this.#liveWanted && !this.dirty.rescan;
     this.#epoch++;
@@ -198,6 +205,7 @@ export class Cutter {
     const wallMs = this.#options.clock.wallMs();
     this.#writer.commit(this.#epoch, flags, wallMs);
     if (live) this.#liveWanted = false;
+    if (live) this.guard.live(this.#options.clock.monotonicUs());
     this.onCommit(this.#epoch, live, this.epochOldestUs, wallMs);
     this.epochOldestUs = Infinity;
     this.#round = 0;
@@ -508,9 +516,7 @@ export class Cutter {
     this.#tasks.pop();
     if (task.fd >= 0) this.#files.close(task.fd);
     const gone = isGone(result);
-    if (!gone) {
-      this.#problems(parent, name, "read", result);
-    }
+    if (!gone) this.#problems(parent, name, "read", result);
     this.#planner.abandon(node);
     // Gone or replaced: its events are on the way; look at the name again all the same.
     if (gone && this.#tree.isLive(parent)) this.dirty.addName(parent, name, 0);

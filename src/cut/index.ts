@@ -1,3 +1,5 @@
 export { Cutter } from "./cutter.ts";
 export type { CutCounters, CutterOptions } from "./cutter-options.ts";
+export { deletionLimitDefault } from "./deletion-guard.ts";
+export type { DeletionLimit } from "./deletion-guard.ts";
 export { DirtySet } from "./dirty-set.ts";

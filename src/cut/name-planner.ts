@@ -17,7 +17,9 @@ import type { ProblemLog } from "../model/index.ts";
 import { rootId, type Tree } from "../tree/index.ts";
 import { Errno, errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import { isHoldName, type OpWriter, symlinkBytesMax } from "../wire/index.ts";
+import type { DeletionGuard } from "./deletion-guard.ts";
 import type { DirtySet } from "./dirty-set.ts";
+import { HeldDeletions } from "./held-deletions.ts";
 import { genOf, inoOf, type Slot, slotKey } from "./slot.ts";
 
 /** What the planner leaves for the cut to do, in this order. */
@@ -44,6 +46,8 @@ export class NamePlanner {
   readonly #problems: ProblemLog;
   readonly #tasks: PlannedTasks;
   readonly #forget: (node: number) => void;
+  readonly #guard: DeletionGuard;
+  readonly #held: HeldDeletions;
   readonly #mount: number;
   readonly #stat: Float64Array = new Float64Array(statSlots);
   readonly #linkTarget: Uint8Array = new Uint8Array(symlinkBytesMax);
@@ -67,6 +71,7 @@ export class NamePlanner {
     writer: OpWriter;
     dirty: DirtySet;
     problems: ProblemLog;
+    guard: DeletionGuard;
     tasks: PlannedTasks;
     /** A node is leaving the tree. */
     forget: (node: number) => void;
@@ -79,6 +84,8 @@ export class NamePlanner {
     this.#problems = options.problems;
     this.#tasks = options.tasks;
     this.#forget = options.forget;
+    this.#guard = options.guard;
+    this.#held = new HeldDeletions(options.tree, options.dirty, options.guard);
     this.#files.statAt(options.rootFd, new Uint8Array(0), this.#stat);
     this.#mount = this.#stat[Stat.mount]!;
   }
@@ -139,21 +146,30 @@ export class NamePlanner {
       }
     }
     for (const slot of slots.values()) this.#clear(slot);
+    if (this.#held.isActive) this.#held.checkUnbound(this.#limbo);
   }
 
   /** Removes what lost its name and was not found anywhere. To be called when no scan is left. */
   bury(): void {
+    if (this.#held.isActive) this.#takeHeld();
     for (const node of this.#limbo) {
       if (this.#waiting.has(node)) continue;
       this.#touchParents(node);
       this.#writer.remove(node);
-      this.#removeNode(node);
+      this.#removeNode(node, true);
     }
   }
 
-  /** Nodes to bury: not those that wait for another round. */
+  /** Throws when more would go than a person was asked for. */
+  #takeHeld(): void {
+    for (const { parent, name } of this.#held.settle(this.#limbo, this.#waiting)) {
+      this.#unlink(parent, name, this.#tree.child(parent, name));
+    }
+  }
+
+  /** What `bury` has to do: not for nodes that wait for another round. */
   get limboCount(): number {
-    return this.#limbo.size - this.#waiting.size;
+    return this.#limbo.size - this.#waiting.size + this.#held.count;
   }
 
   /** A new round: what waited for it is found now, or goes when the round ends. */
@@ -321,6 +337,11 @@ export class NamePlanner {
       if (kindsClash) this.#unlink(parent, name, occupant);
       return false;
     }
+    if (!wanted && kindsClash && this.#held.postpone(slot, occupant)) {
+      if (node !== 0) this.#limbo.add(node);
+      if (node !== 0) this.#waiting.add(node);
+      return true;
+    }
     if (wanted || kindsClash) {
       this.#detach(occupant);
       this.#limbo.add(occupant);
@@ -476,6 +497,7 @@ export class NamePlanner {
     const node = tree.names.node[id]!;
     if (slot.stat !== undefined) return;
     const single = tree.names.nextOfNode[tree.firstName[node]!] === 0;
+    if (this.#held.isActive) return this.#holdBack(slot, node, single);
     const mayReturn =
       tree.isDirectory(node) || this.#dirty.hasMoved(tree.ino[node]!, tree.gen[node]!);
     if (single && mayReturn) {
@@ -485,15 +507,25 @@ export class NamePlanner {
     this.#unlink(slot.parent, slot.name, node);
   }
 
+  #holdBack(slot: Slot, node: number, single: boolean): void {
+    if (!single) {
+      this.#held.loseName(slot);
+    } else if (!this.#limbo.has(node)) {
+      this.#limbo.add(node);
+      this.#held.loseNode(node);
+    }
+  }
+
   #unlink(parent: number, name: Uint8Array, node: number): void {
     this.#writer.unlink(parent, name);
     this.touched.add(parent);
-    this.#dropName(parent, name, node);
+    this.#dropName(parent, name, node, true);
   }
 
-  #dropName(parent: number, name: Uint8Array, node: number): void {
+  /** `isDeleted`: nothing takes the place of the name. */
+  #dropName(parent: number, name: Uint8Array, node: number, isDeleted = false): void {
     this.#tree.removeName(this.#tree.names.find(parent, name));
-    if (this.#tree.firstName[node] === 0) this.#removeNode(node);
+    if (this.#tree.firstName[node] === 0) this.#removeNode(node, isDeleted);
   }
 
   #detach(node: number): void {
@@ -506,9 +538,10 @@ export class NamePlanner {
     this.#tree.removeName(id);
   }
 
-  #removeNode(node: number): void {
+  #removeNode(node: number, isDeleted = false): void {
     this.#leaveLimbo(node);
     this.#tree.removeNode(node, (gone) => {
+      if (isDeleted) this.#guard.removed(gone);
       this.touched.delete(gone);
       this.#leaveLimbo(gone);
       this.#pendingFiles.delete(gone);

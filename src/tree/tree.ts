@@ -81,6 +81,11 @@ export class Tree {
     return this.names.count;
   }
 
+  /** The birth number given last: nodes made later have a larger one. */
+  get birthCount(): number {
+    return this.#births;
+  }
+
   isLive(node: number): boolean {
     return node < this.#live.length && this.#live[node] === 1;
   }
