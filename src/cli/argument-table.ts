@@ -118,6 +118,9 @@ const syncCommand: CommandRow = {
       "share of the paired device with this ID, which runs `lockstep serve`.",
     "SIGINT and SIGTERM send what has happened so far and end with exit code 0; a second " +
       "one ends at once.",
+    "It halts, leaves the target as it is, and waits for `lockstep resume` when the source's " +
+      "folder is gone, emptied or another one, and before more than --max-delete of the target " +
+      "goes. Ended while it is halted, and with --once, its exit code is 5.",
   ],
   arguments: [
     source,
@@ -137,6 +140,13 @@ const syncCommand: CommandRow = {
       choices: ["auto", "ebpf", "fanotify", "inotify"],
       default: "auto",
       help: "How to notice changes; auto takes the best that works here and says why not a better",
+    },
+    {
+      long: "--max-delete",
+      value: "LIMIT",
+      help:
+        "Halt before more of the target is deleted: a count, or a percentage, such as 1000 or " +
+        "20%; 100% never halts; 50% if absent, and then never for fewer than 10",
     },
   ],
   commands: [],
@@ -388,6 +398,23 @@ const doctorCommand: CommandRow = {
   examples: [{ line: "lockstep doctor /srv/data /mnt/copy", help: "Would this sync work?" }],
 };
 
+const resumeCommand: CommandRow = {
+  name: "resume",
+  summary: "Let halted syncs go on, after a look at what halted them",
+  description: [
+    "A sync halts when the source's folder is gone, emptied or another one, and before it " +
+      "deletes more than --max-delete; `lockstep status` says why. This command says that you " +
+      "have looked: what was to be deleted is deleted then, and the folder that is there now is " +
+      "the source. An empty one is asked about once more.",
+    "Everything that is halted goes on, or with --source that sync alone. When nothing is " +
+      "halted the exit code is 1.",
+  ],
+  arguments: [],
+  options: [{ long: "--source", value: "FOLDER", help: "Only the sync with this source" }],
+  commands: [],
+  examples: [{ line: "lockstep resume", help: "Yes, it was meant" }],
+};
+
 const helpCommand: CommandRow = {
   name: "help",
   summary: "Show help on Lockstep or on a command",
@@ -405,6 +432,7 @@ export const commandTable: readonly CommandRow[] = [
   pairCommand,
   peersCommand,
   statusCommand,
+  resumeCommand,
   verifyCommand,
   doctorCommand,
   helpCommand,
@@ -416,7 +444,6 @@ export const plannedCommands: readonly string[] = [
   "top",
   "flush",
   "pause",
-  "resume",
   "promote",
   "snapshot",
   "config",
@@ -424,7 +451,6 @@ export const plannedCommands: readonly string[] = [
 ];
 export const plannedOptions: readonly string[] = [
   "--ignore",
-  "--max-delete",
   "--consistency",
   "--durability",
   "--compress",

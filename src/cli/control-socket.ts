@@ -1,12 +1,13 @@
 /**
  * Where a running command says how it is: a UNIX socket `run/<pid>.sock` in the state directory.
- * Whoever connects gets one line of JSON and the end of the stream; nothing is read from it.
+ * Whoever connects says what it wants (`status`, or `resume` after a halt) and gets one line of
+ * JSON and the end of the stream. Who says nothing gets the status after a moment.
  *
  * Invariants: `run` is 0700 and ours, so only this user (and root) can connect; a socket that
  * refuses connections and whose process is gone is removed; publishing never stops a sync: what is
  * wrong is logged. Status is a convenience, the sync is not.
- * Limits: controlClientsMax at a time, controlMs each; statusBytesMax for an answer, socketsMax
- * asked.
+ * Limits: controlClientsMax at a time, controlMs each; requestBytes for what is asked,
+ * statusBytesMax for an answer, socketsMax asked.
  * A path of a UNIX socket holds 107 bytes: a longer one is reached through /proc/self/fd.
  * Source: unix(7), proc(5).
  */
@@ -26,6 +27,9 @@ import type { Log } from "../world/index.ts";
 
 const controlClientsMax = 16;
 const controlMs = 2_000;
+/** A client of an earlier version asks for the status by saying nothing. */
+const requestMs = 100;
+const requestBytes = 64;
 const statusBytesMax = 1 << 20;
 const socketsMax = 256;
 const socketPathBytesMax = 107;
@@ -40,6 +44,14 @@ export interface ProcessStatus {
   readonly status: Readonly<Record<string, unknown>> | undefined;
 }
 
+/** What a process says to `lockstep resume`: the codes of its halts, or why it cannot go on. */
+export type ResumeAnswer = { readonly resumed: readonly string[] } | { readonly refused: string };
+
+export interface ControlAnswers {
+  describe: () => unknown;
+  resume: () => ResumeAnswer;
+}
+
 /**
  * Answers with what `describe` returns, which JSON must be able to hold, until closed.
  * Errors: none; they go to `log`, or to standard error without one.
@@ -48,12 +60,14 @@ export function publishStatus(
   stateDir: string,
   describe: () => unknown,
   log: Log = standardError,
+  resume: () => ResumeAnswer = () => ({ refused: "it has no halts" }),
 ): Published {
+  const answers = { describe, resume };
   const folder = join(stateDir, "run");
   try {
     prepareFolder(folder);
     const place = openPlace(folder, `${process.pid}.sock`);
-    return serveStatus(place, describe, log);
+    return serveStatus(place, answers, log);
   } catch (error) {
     log.write("warn", `\`lockstep status\` will not show this process: ${textOf(error)}`);
     return { close: () => {} };
@@ -68,9 +82,18 @@ export async function collectStatuses(stateDir: string): Promise<ProcessStatus[]
   const folder = join(stateDir, "run");
   const asked = pidsIn(folder)
     .slice(0, socketsMax)
-    .map((pid) => ask(folder, pid));
+    .map((pid) => ask(folder, pid, "status"));
   const statuses = await Promise.all(asked);
   return statuses.filter((status) => status !== undefined);
+}
+
+/** Asks one process to go on after its halts; undefined when it does not answer. */
+export async function requestResume(
+  stateDir: string,
+  pid: number,
+): Promise<ProcessStatus["status"]> {
+  const answer = await ask(join(stateDir, "run"), pid, "resume");
+  return answer?.status;
 }
 
 function pidsIn(folder: string): number[] {
@@ -86,13 +109,18 @@ function pidsIn(folder: string): number[] {
 }
 
 /** Undefined when no process is behind the socket. */
-function ask(folder: string, pid: number): Promise<ProcessStatus | undefined> {
+function ask(
+  folder: string,
+  pid: number,
+  request: "status" | "resume",
+): Promise<ProcessStatus | undefined> {
   return new Promise((resolve) => {
     const name = `${pid}.sock`;
     const place = openPlace(folder, name);
     const parts: Buffer[] = [];
     let byteCount = 0;
     const socket = connect(place.path);
+    socket.end(`${request}\n`);
     const end = (status: ProcessStatus | undefined): void => {
       clearTimeout(timer);
       socket.destroy();
@@ -126,8 +154,10 @@ function parseStatus(bytes: Buffer): Record<string, unknown> | undefined {
   }
 }
 
-function serveStatus(place: Place, describe: () => unknown, log: Log): Published {
-  const server: Server = createServer((socket) => answer(socket, describe));
+function serveStatus(place: Place, answers: ControlAnswers, log: Log): Published {
+  const server: Server = createServer({ allowHalfOpen: true }, (socket) =>
+    hear(socket, (request) => answer(socket, request, answers)),
+  );
   server.maxConnections = controlClientsMax;
   server.on("error", (error) => {
     log.write("warn", `\`lockstep status\` will not show this process: ${error.message}`);
@@ -149,15 +179,36 @@ function serveStatus(place: Place, describe: () => unknown, log: Log): Published
   return { close };
 }
 
-function answer(socket: Socket, describe: () => unknown): void {
+/** Reads the line that says what is wanted; `status` if none comes. */
+function hear(socket: Socket, wanted: (request: string) => void): void {
   socket.unref();
   socket.setTimeout(controlMs, () => socket.destroy());
   // A client that went away needs no answer.
   socket.on("error", () => socket.destroy());
+  let text = "";
+  let isHeard = false;
+  const heard = (request: string): void => {
+    clearTimeout(timer);
+    if (!isHeard) wanted(request);
+    isHeard = true;
+  };
+  const timer = setTimeout(() => heard("status"), requestMs);
+  timer.unref();
+  socket.on("data", (part) => {
+    text += part.toString("latin1").slice(0, requestBytes);
+    const end = text.indexOf("\n");
+    if (end >= 0) heard(text.slice(0, end));
+    else if (text.length >= requestBytes) heard(text);
+  });
+  socket.on("end", () => heard("status"));
+}
+
+function answer(socket: Socket, request: string, { describe, resume }: ControlAnswers): void {
   const { pid } = process;
   let line: string;
   try {
-    line = JSON.stringify({ ...(describe() as object), pid });
+    const said = request === "resume" ? resume() : (describe() as object);
+    line = JSON.stringify({ ...said, pid });
   } catch (error) {
     // A mistake in the description must not end what it describes.
     line = JSON.stringify({ pid, state: `cannot be described: ${textOf(error)}` });

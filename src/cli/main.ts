@@ -65,6 +65,10 @@ async function dispatch(invocation: Invocation, io: CommandIo): Promise<ExitCode
     }
     case "status":
       return await (await import("./status-command.ts")).runStatus(io);
+    case "resume": {
+      const { runResume } = await import("./resume-command.ts");
+      return await runResume({ source: text(options["source"]) }, io);
+    }
     case "verify": {
       const { runVerify } = await import("./verify-command.ts");
       const [source = "", target = ""] = args;
@@ -86,7 +90,12 @@ async function sync(args: readonly string[], options: Options, io: CommandIo): P
   const [source = "", ...targets] = args;
   // The table allows only names of backends.
   const backend = text(options["backend"]) as Parameters<typeof runSync>[0]["backend"];
-  return await runSync({ source, targets, once: options["once"] === true, backend }, io);
+  const { parseDeletionLimit } = await import("./amounts.ts");
+  const { deletionLimitDefault } = await import("../session/index.ts");
+  const limitText = text(options["maxDelete"]);
+  const maxDelete = limitText === undefined ? deletionLimitDefault : parseDeletionLimit(limitText);
+  const once = options["once"] === true;
+  return await runSync({ source, targets, once, backend, maxDelete }, io);
 }
 
 async function pair(args: readonly string[], options: Options, io: CommandIo): Promise<ExitCode> {

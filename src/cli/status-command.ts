@@ -9,6 +9,7 @@ import { stateDirectory } from "./command-io.ts";
 import type { CommandIo } from "./command-io.ts";
 import { collectStatuses } from "./control-socket.ts";
 import type { ProcessStatus } from "./control-socket.ts";
+import { haltsOf } from "./halts.ts";
 import { textTable } from "./text-table.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -34,6 +35,11 @@ export async function runStatus(io: CommandIo): Promise<ExitCode> {
   }
   if (processes.length === 0) io.say("nothing is running");
   else for (const line of textTable([heads, ...processes.flatMap(rowsOf)])) io.print(line);
+  for (const { pid, status } of processes) {
+    for (const { code, message } of haltsOf(status ?? {})) {
+      io.print(`${pid} is halted: ${code}: ${message} (see \`lockstep help resume\`)`);
+    }
+  }
   return ExitCode.done;
 }
 

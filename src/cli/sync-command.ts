@@ -1,9 +1,10 @@
 /** `lockstep sync SOURCE TARGET`: seeds the target, then mirrors every change until interrupted. */
+import { readdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { ExitCode, SyncError } from "../base/index.ts";
 import { type BackendName, type CaptureBackend, openBackend } from "../capture/index.ts";
 import { type Problem, type ProblemKind, ProblemLog } from "../model/index.ts";
-import { Mirror, serveLink, type SourceStatus } from "../session/index.ts";
+import { type DeletionLimit, Mirror, serveLink, type SourceStatus } from "../session/index.ts";
 import {
   type Address,
   dial,
@@ -16,7 +17,8 @@ import {
 } from "../transport/index.ts";
 import { native, type Native } from "../world/node/index.ts";
 import { type CommandIo, stateDirectory } from "./command-io.ts";
-import { publishStatus } from "./control-socket.ts";
+import { publishStatus, type ResumeAnswer } from "./control-socket.ts";
+import { shownHalts, tellHalt, tellResume } from "./halts.ts";
 import {
   checkOverlap,
   checkSource,
@@ -39,6 +41,8 @@ export interface SyncOptions {
   targets: string[];
   once: boolean;
   backend: BackendName | "auto";
+  /** How much may be deleted without asking; everything when absent. */
+  maxDelete: DeletionLimit | undefined;
 }
 
 export async function runSync(options: SyncOptions, io: CommandIo): Promise<ExitCode> {
@@ -47,6 +51,22 @@ export async function runSync(options: SyncOptions, io: CommandIo): Promise<Exit
   if (more.length > 0) {
     throw new SyncError("USAGE", "several targets are not available in this version");
   }
+  let isConfirmed = false;
+  for (;;) {
+    const exit = await syncOnce(options, io, targetText, isConfirmed);
+    if (exit !== "again") return exit;
+    // Another folder was agreed to, with what it lacks; an empty one is asked about once more.
+    isConfirmed = readdirSync(options.source).length > 0;
+  }
+}
+
+/** Runs until it ends; or until a person has agreed that the source's folder is another one. */
+async function syncOnce(
+  options: SyncOptions,
+  io: CommandIo,
+  targetText: string,
+  deletionsConfirmed: boolean,
+): Promise<ExitCode | "again"> {
   const source = checkSource(options.source);
   const target = parseTarget(targetText);
   if (target.kind === "local") {
@@ -60,7 +80,7 @@ export async function runSync(options: SyncOptions, io: CommandIo): Promise<Exit
   const { backend, refusals } = openBackend(files, options.backend, rootFd);
   const sync = new RunningSync(options, io, files, source, target, rootFd, backend, refusals);
   try {
-    return await sync.run(stateDir);
+    return await sync.run(stateDir, deletionsConfirmed);
   } finally {
     backend.close();
     files.close(rootFd);
@@ -77,7 +97,7 @@ class RunningSync {
   readonly #backend: CaptureBackend;
   readonly #refusals: readonly string[];
   readonly #problems: ProblemLog;
-  #state: "seeding" | "live" | "retrying" | "stopping" = "seeding";
+  #state: "seeding" | "live" | "retrying" | "halted" | "stopping" = "seeding";
   #startedUs = 0;
 
   constructor(
@@ -101,7 +121,7 @@ class RunningSync {
     this.#problems = new ProblemLog((problem) => this.#tellProblem(problem));
   }
 
-  async run(stateDir: string): Promise<ExitCode> {
+  async run(stateDir: string, deletionsConfirmed: boolean): Promise<ExitCode | "again"> {
     const io = this.#io;
     this.#startedUs = io.world.clock.monotonicUs();
     this.#tellStart();
@@ -118,16 +138,30 @@ class RunningSync {
       connect: await this.#connector(stateDir, stateFd),
       onLive: () => this.#onLive(mirror),
       onRetry: (error, delayMs) => this.#onRetry(error, delayMs),
+      ...(this.#options.maxDelete === undefined ? {} : { maxDelete: this.#options.maxDelete }),
+      deletionsConfirmed,
+      onHalt: (halt) => this.#onHalt(mirror, halt),
+      onResume: (halt) => this.#onResume(halt),
     });
-    const published = publishStatus(stateDir, () => this.#describe(mirror.status()));
+    const published = publishStatus(
+      stateDir,
+      () => this.#describe(mirror),
+      io.world.log,
+      () => this.#resume(mirror),
+    );
     // Timers of the engine do not keep the process alive; this one does.
     const ticker = setInterval(() => this.#progress(mirror.status()), progressMs);
     io.onStop(() => {
       this.#state = "stopping";
       mirror.stop();
+      this.#endRootHalt?.(false);
     });
     try {
       await mirror.run();
+    } catch (error) {
+      if (!(error instanceof SyncError) || error.code !== "ROOT_REPLACED") throw error;
+      if (!(await this.#untilRootIsRight(error))) throw error;
+      return "again";
     } finally {
       clearInterval(ticker);
       published.close();
@@ -150,7 +184,11 @@ class RunningSync {
   async #connector(stateDir: string, stateFd: number): Promise<() => Promise<Link>> {
     const target = this.#target;
     if (target.kind === "local")
-      return () => Promise.resolve(this.#connectLocal(stateFd, target.path));
+      return async () => {
+        // The last link's target lets go of its folder when it has applied what it has.
+        await this.#served;
+        return this.#connectLocal(stateFd, target.path);
+      };
     const identity = await loadIdentity({
       stateDir,
       credentialsDirectory: process.env["CREDENTIALS_DIRECTORY"],
@@ -179,12 +217,14 @@ class RunningSync {
     };
   }
 
+  #served: Promise<unknown> = Promise.resolve();
+
   /** Both ends in this process: no key, no port. */
   #connectLocal(stateFd: number, path: string): Link {
     const { world } = this.#io;
     const files = this.#files;
     const [near, far] = memoryLinkPair({ clock: world.clock, limits: linkLimits });
-    void serveLink(far, {
+    this.#served = serveLink(far, {
       world,
       files,
       spool: { files, dirFd: stateFd },
@@ -220,6 +260,52 @@ class RunningSync {
     });
     this.#io.say(`live: ${text} equals ${this.#source} after ${seconds.toFixed(1)} s`);
     if (this.#options.once) mirror.stop();
+  }
+
+  #onHalt(mirror: Mirror, halt: SyncError): void {
+    if (this.#state !== "stopping") this.#state = "halted";
+    this.#tellHalt(halt);
+    if (this.#options.once) mirror.stop();
+  }
+
+  #tellHalt(halt: SyncError): void {
+    tellHalt(this.#io, { source: this.#source, target: this.#target.text }, halt);
+  }
+
+  #onResume(halt: SyncError): void {
+    if (this.#state === "halted") this.#state = "retrying";
+    tellResume(this.#io, { source: this.#source, target: this.#target.text }, halt);
+  }
+
+  #rootHalt: SyncError | undefined;
+  #endRootHalt: ((isRight: boolean) => void) | undefined;
+
+  /** False when it is to end instead: at once with --once, or asked to stop meanwhile. */
+  async #untilRootIsRight(halt: SyncError): Promise<boolean> {
+    this.#tellHalt(halt);
+    if (this.#options.once || this.#state === "stopping") return false;
+    this.#state = "halted";
+    this.#rootHalt = halt;
+    const isRight = await new Promise<boolean>((resolve) => (this.#endRootHalt = resolve));
+    if (isRight) this.#onResume(halt);
+    return isRight;
+  }
+
+  #resume(mirror: Mirror): ResumeAnswer {
+    const halt = this.#rootHalt ?? mirror.halt;
+    if (halt === undefined) return { refused: "it is not halted" };
+    if (this.#rootHalt === undefined) {
+      mirror.resume();
+      return { resumed: [halt.code] };
+    }
+    try {
+      checkSource(this.#options.source);
+    } catch (error) {
+      if (!(error instanceof SyncError)) throw error;
+      return { refused: error.message };
+    }
+    this.#endRootHalt?.(true);
+    return { resumed: [halt.code] };
   }
 
   #onRetry(error: SyncError, delayMs: number): void {
@@ -259,17 +345,18 @@ class RunningSync {
     }
   }
 
-  #describe(status: SourceStatus | undefined): Record<string, unknown> {
+  #describe(mirror: Mirror): Record<string, unknown> {
     return {
       command: "sync",
       source: this.#source,
       target: this.#target.text,
       backend: this.#backend.name,
       state: this.#state,
+      halts: shownHalts(this.#rootHalt ?? mirror.halt),
       problems: this.#problems.count,
       problemKinds: this.#problems.kinds,
       recentProblems: this.#problems.kept.slice(-10),
-      ...status,
+      ...mirror.status(),
     };
   }
 }

@@ -80,8 +80,7 @@ export class Cutter {
     );
     this.#directories = new Directories(options.files, options.rootFd, options.tree);
     this.#sources = new SourceFiles(options.files, options.tree, this.#directories);
-    const problem = (node: number, operation: string, result: number): void =>
-      this.#problem(node, operation, result);
+    const problem = this.#problem.bind(this);
     this.#metadata = new MetadataComparer({ ...options, dirty: this.dirty, problem });
     this.#entries = new DirectoryEntries(options.files);
     this.guard = new DeletionGuard(options);

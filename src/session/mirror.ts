@@ -4,9 +4,12 @@
  *
  * A link that is lost, or a target that diverged, is tried again after a growing pause, and each
  * new link begins with a comparison of everything. Anything that trying again cannot mend ends it.
+ * A safety halt leaves the target as it is, without a link, until `resume`; and ends it if it is
+ * asked to stop meanwhile, or when it is the source's folder that is not the same any more.
  */
 import { SyncError } from "../base/index.ts";
 import { type CaptureBackend, deafSink } from "../capture/index.ts";
+import type { DeletionLimit } from "../cut/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import {
@@ -18,11 +21,15 @@ import {
   type Timer,
   type World,
 } from "../world/index.ts";
+import { HaltState } from "./halt.ts";
 import { SourceSession, type SourceStatus } from "./source-session.ts";
 
 /** Pause before a lost link is tried again: doubles up to the longest. */
 export const retryMsMin = 250;
 export const retryMsMax = 30_000;
+/** Pause before a target that was full is tried again: doubles up to the longest. */
+const fullRetryMsMin = 5000;
+const fullRetryMsMax = 60_000;
 /** The source's path is looked at this often. */
 export const rootCheckMs = 1000;
 /** Times a target may diverge in a row before the user has to look. */
@@ -45,6 +52,13 @@ export interface MirrorOptions {
   connect: () => Promise<Link>;
   onLive: () => void;
   onRetry: (error: SyncError, delayMs: number) => void;
+  /** How much may be deleted without asking; everything when absent. */
+  maxDelete?: DeletionLimit;
+  /** A person has agreed to what is deleted until the target is live. */
+  deletionsConfirmed?: boolean;
+  /** It waits for a person; or, with TARGET_FULL and TARGET_LOW, for space. */
+  onHalt?: (halt: SyncError) => void;
+  onResume?: (halt: SyncError) => void;
 }
 
 export class Mirror {
@@ -54,9 +68,14 @@ export class Mirror {
   #wakeRetry: () => void = () => {};
   #diverged = 0;
   #failed = 0;
+  readonly #halts: HaltState;
+  #deletionsConfirmed: boolean;
+  #fullDelayMs = fullRetryMsMin;
 
   constructor(options: MirrorOptions) {
     this.#options = options;
+    this.#halts = new HaltState(options);
+    this.#deletionsConfirmed = options.deletionsConfirmed ?? false;
     options.backend.start(() => {
       if (this.#session !== undefined) this.#session.kernelReadable();
       // Between links events are of no use: the next link compares everything.
@@ -69,9 +88,24 @@ export class Mirror {
     return this.#session?.status();
   }
 
+  /** What it waits for, if it is halted. */
+  get halt(): SyncError | undefined {
+    return this.#halts.current;
+  }
+
+  /** A person has looked and wants to go on: what was to be deleted is deleted now. */
+  resume(): void {
+    const halt = this.#halts.current;
+    if (halt === undefined) return;
+    this.#deletionsConfirmed ||= halt.code === "ROOT_EMPTIED" || halt.code === "TOO_MANY_DELETES";
+    this.#halts.leave();
+    this.#wakeRetry();
+  }
+
   /**
-   * Runs until stopped; rejects with the SyncError that trying again cannot mend, and with
-   * ROOT_REPLACED when the source's path no longer leads to the folder that is mirrored.
+   * Runs until stopped; rejects with the SyncError that trying again cannot mend, with the halt
+   * that it was stopped in, and with ROOT_REPLACED when the source's path no longer leads to the
+   * folder that is mirrored.
    */
   async run(): Promise<void> {
     this.#watchRoot();
@@ -80,7 +114,8 @@ export class Mirror {
     } finally {
       this.#rootTimer?.cancel();
     }
-    if (this.#rootError !== undefined) throw this.#rootError;
+    const halt = this.#rootError ?? this.#halts.current;
+    if (halt !== undefined) throw halt;
   }
 
   #rootTimer: Timer | undefined;
@@ -103,7 +138,12 @@ export class Mirror {
       this.#rootTimer = world.clock.after(rootCheckMs, () => this.#watchRoot());
       return;
     }
-    const what = isThere ? "is another folder now" : "is not there any more";
+    const isElsewhere = isThere && there[Stat.dev] !== own[Stat.dev];
+    const what = isElsewhere
+      ? "is on another filesystem now"
+      : isThere
+        ? "is another folder now"
+        : "is not there any more";
     this.#rootError = new SyncError("ROOT_REPLACED", `${Buffer.from(rootPath).toString()} ${what}`);
     this.stop();
   }
@@ -116,12 +156,20 @@ export class Mirror {
         error = await this.#once(() => {
           delayMs = retryMsMin;
           this.#diverged = 0;
+          this.#deletionsConfirmed = false;
+          this.#fullDelayMs = fullRetryMsMin;
+          this.#halts.leave();
         });
       } catch (thrown) {
         if (!(thrown instanceof SyncError)) throw thrown;
         error = thrown;
       }
       if (error === undefined) return;
+      if (error.kind === "halt" && error.code !== "ROOT_REPLACED") {
+        this.#halts.enter(error);
+        await this.#untilResumed(error);
+        continue;
+      }
       if (this.#isStopping) return;
       if (error.kind !== "retry") throw error;
       if (error.code === "TARGET_DIVERGED" && ++this.#diverged > divergedCountMax) throw error;
@@ -130,6 +178,13 @@ export class Mirror {
       await this.#pause(delayMs);
       delayMs = Math.min(retryMsMax, delayMs * 2);
     }
+  }
+
+  async #untilResumed(halt: SyncError): Promise<void> {
+    if (this.#isStopping) return;
+    if (halt.code !== "TARGET_FULL") return await this.#pause(undefined);
+    await this.#pause(this.#fullDelayMs);
+    this.#fullDelayMs = Math.min(fullRetryMsMax, this.#fullDelayMs * 2);
   }
 
   /** Sends what has happened so far, then lets `run` return. */
@@ -143,6 +198,7 @@ export class Mirror {
     const link = await this.#options.connect();
     const session = new SourceSession({
       ...this.#options,
+      deletionsConfirmed: this.#deletionsConfirmed,
       link,
       onLive: () => {
         onLive();
@@ -158,11 +214,13 @@ export class Mirror {
     return error;
   }
 
-  #pause(delayMs: number): Promise<void> {
+  /** Without a delay it lasts until it is woken. */
+  #pause(delayMs: number | undefined): Promise<void> {
     return new Promise((resolve) => {
-      const timer = this.#options.world.clock.after(delayMs, resolve);
+      const { clock } = this.#options.world;
+      const timer = delayMs === undefined ? undefined : clock.after(delayMs, resolve);
       this.#wakeRetry = () => {
-        timer.cancel();
+        timer?.cancel();
         resolve();
       };
     });

@@ -12,7 +12,7 @@
 import type { ActorHandle, Channel, Context, Graph, Shortcut } from "../actor/index.ts";
 import { assert, SyncError } from "../base/index.ts";
 import type { CaptureBackend } from "../capture/index.ts";
-import { type CutCounters, Cutter } from "../cut/index.ts";
+import { type CutCounters, Cutter, type DeletionLimit } from "../cut/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import { rootId, Tree } from "../tree/index.ts";
@@ -59,6 +59,10 @@ export interface SourceSessionOptions {
   share: string;
   subpath: string;
   device: string;
+  /** How much may be deleted without asking a person; everything when absent. */
+  maxDelete?: DeletionLimit;
+  /** A person has agreed to what is deleted until the target is live. */
+  deletionsConfirmed?: boolean;
   /** The target equals the source for the first time, and has said so. */
   onLive: () => void;
 }
@@ -337,6 +341,7 @@ export class SourceSession {
     this.#flushOutbox();
     const now = this.#options.world.clock.monotonicUs();
     const { stores } = this.#cutter;
+    this.#cutter.guard.tick(now);
     if (stores.count > 0) this.#cutter.settleStores(context.stopping ? Infinity : now);
     const more = this.#cutOn();
     this.#flushOutbox();

@@ -1,6 +1,7 @@
 /** `status` of the real program, and the control socket behind it. */
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { collectStatuses, publishStatus } from "../../src/cli/index.ts";
@@ -29,6 +30,30 @@ test("what a process publishes is shown, by nobody else's leave, until it closes
   published.close();
   published.close();
   assert.deepEqual(await collectStatuses(stateDir), []);
+});
+
+test("who says nothing, or too much, is told the status; resume is answered", async (t) => {
+  const stateDir = stateDirOf(makeHome(scratchFolder(t), "home"));
+  const resume = (): { resumed: string[] } => ({ resumed: ["HALT"] });
+  const published = publishStatus(stateDir, () => ({ told: "status" }), undefined, resume);
+  t.after(() => published.close());
+  const path = join(stateDir, "run", `${process.pid}.sock`);
+  const said = (text: string): Promise<string> =>
+    new Promise((resolve, reject) => {
+      let answer = "";
+      const socket = connect(path);
+      if (text !== "") socket.write(text);
+      socket.on("data", (part) => (answer += part.toString()));
+      socket.on("error", reject);
+      socket.on("end", () => {
+        socket.end();
+        resolve(answer);
+      });
+    });
+  for (const text of ["", "status\n", "x".repeat(5000)]) {
+    assert.match(await said(text), /"told":"status"/, text.slice(0, 9));
+  }
+  assert.match(await said("resume\n"), /"resumed":\["HALT"\]/);
 });
 
 test("a description that fails is told, and ends nothing", async (t) => {

