@@ -27,6 +27,7 @@ import "../src/cut/cutter.test.ts";
 import "../src/cut/deletion-guard.test.ts";
 import "../src/cut/mapped-stores.test.ts";
 import "../src/cut/shared-position.test.ts";
+import "../src/delta/against-rsync.test.ts";
 import "../src/delta/delta.test.ts";
 import "../src/descriptors/descriptor-cache.test.ts";
 import "../src/model/problem.test.ts";

@@ -31,6 +31,8 @@ extern int EVP_DigestFinal_ex(EVP_MD_CTX *context, unsigned char *out, unsigned 
 #define STRONG_BYTES 8
 #define SALT_BYTES 16
 #define BUCKET_BLOCKS 16
+/* The filter has a bit for each 32nd of a bucket: as many words as there are buckets. */
+#define FINE_BITS 5
 #define WORK_BYTES (4 << 20)
 #define NOWHERE INT64_MAX
 
@@ -164,7 +166,7 @@ FUNCTION(delta_sums)
 
 /*
  * The table of the basis's whole blocks, in one array: the first block of each bucket, the block
- * after each one in its bucket (both plus 1, so that 0 is none), and a bit for each eighth of a
+ * after each one in its bucket (both plus 1, so that 0 is none), and a bit for each 32nd of a
  * bucket that has a block in it, which says no to most positions without leaving the cache.
  * Buckets are the upper bits of the weak sum times an odd number that the salt gives: who writes
  * files cannot know which blocks will share one.
@@ -184,12 +186,12 @@ static bool table_of(struct table *t, const double *state, struct bytes weak, st
 	int64_t count = (int64_t)(weak.length / 4);
 	t->bits = (int)state[SLOT_BUCKET_BITS];
 	t->multiplier = (uint32_t)state[SLOT_MULTIPLIER];
-	if (t->bits < 5 || t->bits > 28 || strong.length < (size_t)count * STRONG_BYTES) return false;
+	if (t->bits < 5 || t->bits > 32 - FINE_BITS || strong.length < (size_t)count * STRONG_BYTES) return false;
 	size_t buckets = (size_t)1 << t->bits;
-	if (table.length / 4 < buckets + (size_t)count + buckets / 4) return false;
+	if (table.length / 4 < 2 * buckets + (size_t)count) return false;
 	t->first = (uint32_t *)table.data;
 	t->filter = t->first + buckets;
-	t->next = t->filter + buckets / 4;
+	t->next = t->filter + buckets;
 	t->weak = (const uint32_t *)weak.data;
 	t->strong = strong.data;
 	t->count = count;
@@ -211,7 +213,7 @@ FUNCTION(delta_index)
 		return invalid(env);
 	if (from < 0 || to > t.count) return invalid(env);
 	for (int64_t i = from; i < to; i++) {
-		uint32_t hash = t.weak[i] * t.multiplier, eighth = hash >> (32 - t.bits - 3);
+		uint32_t hash = t.weak[i] * t.multiplier, fine = hash >> (32 - t.bits - FINE_BITS);
 		const uint8_t *strong = t.strong + i * STRONG_BYTES;
 		uint32_t *link = &t.first[hash >> (32 - t.bits)];
 		int seen = 0;
@@ -223,7 +225,7 @@ FUNCTION(delta_index)
 		}
 		if (*link || seen == BUCKET_BLOCKS) continue;
 		*link = (uint32_t)i + 1;
-		t.filter[eighth >> 5] |= 1u << (eighth & 31);
+		t.filter[fine >> 5] |= 1u << (fine & 31);
 	}
 	return result(env, 0);
 }
@@ -331,30 +333,48 @@ static bool try_bucket(struct search *s, int64_t at, uint32_t weak, uint32_t has
 	return false;
 }
 
+static bool maybe(const struct table *t, uint32_t hash)
+{
+	uint32_t fine = hash >> (32 - t->bits - FINE_BITS);
+	return t->filter[fine >> 5] >> (fine & 31) & 1;
+}
+
+static void forth(struct weak *w, const uint8_t *x, uint32_t n)
+{
+	w->a += (uint32_t)x[n] - x[0];
+	w->b += w->a - n * x[0];
+}
+
+/* The loop over all bytes: from `x` to the first window that the filter knows, at most to `stop`. */
+static const uint8_t *scan(const struct table *table, const uint8_t *x, const uint8_t *stop,
+			   uint32_t n, struct weak *sums)
+{
+	const struct table t = *table;
+	struct weak w = *sums;
+	for (; x < stop && !maybe(&t, joined(w) * t.multiplier); x++) forth(&w, x, n);
+	*sums = w;
+	return x;
+}
+
 /* From s->at: byte by byte to the next match, or to the end of the buffer or of the work. */
 static void roll(struct search *s)
 {
 	const struct table *t = &s->table;
-	int64_t at = s->at, last = s->buffer_end - s->block, block = s->block;
-	const uint8_t *x = byte_at(s, at);
-	struct weak w = weak_of(x, (size_t)block);
+	int64_t at = s->at, last = s->buffer_end - s->block;
+	struct weak w = weak_of(byte_at(s, at), (size_t)s->block);
 	int64_t aligned = nearer(next_aligned(s, at, 0), next_aligned(s, at, s->shift));
-	int shift = 32 - t->bits - 3;
-	uint32_t n = (uint32_t)block, multiplier = t->multiplier;
 	for (;;) {
-		uint32_t weak = joined(w), hash = weak * multiplier, eighth = hash >> shift;
+		const uint8_t *stop = byte_at(s, nearer(aligned, last));
+		const uint8_t *x = scan(t, byte_at(s, at), stop, (uint32_t)s->block, &w);
+		uint32_t weak = joined(w), hash = weak * t->multiplier;
+		at = s->buffer_at + (x - s->buffer);
 		if (at == aligned) {
 			if (try_aligned(s, at, weak)) return;
 			aligned = nearer(next_aligned(s, at + 1, 0), next_aligned(s, at + 1, s->shift));
 		}
-		if (t->filter[eighth >> 5] >> (eighth & 31) & 1) {
-			if (try_bucket(s, at, weak, hash)) return;
-			if (s->work > WORK_BYTES || s->false_hits <= 0) break;
-		}
-		if (at == last) break;
-		w.a += (uint32_t)x[n] - x[0];
-		w.b += w.a - n * x[0];
-		x++;
+		if (maybe(t, hash) && try_bucket(s, at, weak, hash)) return;
+		if (at == last || s->work > WORK_BYTES || s->false_hits <= 0) break;
+		forth(&w, x, (uint32_t)s->block);
 		at++;
 	}
 	s->at = at + 1;

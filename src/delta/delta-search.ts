@@ -6,11 +6,11 @@
  *
  * At each position the block of the same offset is tried, then the one behind the last match, then
  * the table; a position is hashed only when a weak sum fits. A step reads at most `stepBytesMax`
- * and hashes a few MiB. Memory: some 30 bytes a block, 16 a run, and the buffer.
+ * and hashes a few MiB. Memory: some 50 bytes a block, 16 a run, and the buffer.
  * Positions whose weak sum fits and whose strong one does not are counted: after
  * `falseHitsPerBlockMax` for each block of the file, bytes are no longer rolled over, and only
  * blocks at their own offset, or behind the last match, are still found. So crafted files cost a
- * few times their hash, and no more.
+ * few times their hash (six), and no more.
  * Source: A. Tridgell's thesis, chapter 3; docs/adr/0021-delta.md.
  */
 import { assert } from "../base/index.ts";
@@ -55,14 +55,14 @@ export class DeltaSearch {
     const bucketBits = Math.max(6, Math.ceil(Math.log2(Math.max(1, this.#wholeCount))) + 1);
     const buckets = 2 ** bucketBits;
     const isEmpty = blockCount === 0 || fileBytes === 0;
-    this.#table = new Uint32Array(isEmpty ? 0 : buckets + buckets / 4 + blockCount);
+    this.#table = new Uint32Array(isEmpty ? 0 : 2 * buckets + blockCount);
     this.#buffer = new Uint8Array(isEmpty ? 0 : Math.min(fileBytes, stepBytesMax + blockBytes));
     this.#out = new Float64Array(3 * (Math.ceil(this.#buffer.length / blockBytes) + 2));
     const state = this.#state;
     state[Delta.blockBytes] = blockBytes;
     state[Delta.basisBytes] = basisBytes;
     state[Delta.end] = fileBytes;
-    state[Delta.falseHits] = falseHitsPerBlockMax * (blockCountOf(fileBytes, blockBytes) + 16);
+    state[Delta.falseHits] = falseHitsPerBlockMax * blockCountOf(fileBytes, blockBytes);
     state[Delta.multiplier] = multiplierOf(salt);
     state[Delta.bucketBits] = bucketBits;
     // Nothing to find: not a byte is read.

@@ -205,8 +205,8 @@ export interface Files {
     out: Uint8Array,
   ): number;
   /**
-   * Puts blocks [from, to) into the table: 2^bucketBits words, a quarter of that for a filter, and
-   * one for each block; zeros at first.
+   * Puts blocks [from, to) into the table: 2^bucketBits words, as many for a filter, and one for
+   * each block; zeros at first.
    */
   deltaIndex(
     state: Float64Array,
