@@ -186,7 +186,8 @@ static bool table_of(struct table *t, const double *state, struct bytes weak, st
 	int64_t count = (int64_t)(weak.length / 4);
 	t->bits = (int)state[SLOT_BUCKET_BITS];
 	t->multiplier = (uint32_t)state[SLOT_MULTIPLIER];
-	if (t->bits < 5 || t->bits > 32 - FINE_BITS || strong.length < (size_t)count * STRONG_BYTES) return false;
+	if (t->bits < 5 || t->bits > 32 - FINE_BITS) return false;
+	if (strong.length < (size_t)count * STRONG_BYTES) return false;
 	size_t buckets = (size_t)1 << t->bits;
 	if (table.length / 4 < 2 * buckets + (size_t)count) return false;
 	t->first = (uint32_t *)table.data;
@@ -345,7 +346,7 @@ static void forth(struct weak *w, const uint8_t *x, uint32_t n)
 	w->b += w->a - n * x[0];
 }
 
-/* The loop over all bytes: from `x` to the first window that the filter knows, at most to `stop`. */
+/* The loop over all bytes: from `x` to the first window that the filter knows, or to `stop`. */
 static const uint8_t *scan(const struct table *table, const uint8_t *x, const uint8_t *stop,
 			   uint32_t n, struct weak *sums)
 {

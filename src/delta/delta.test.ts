@@ -214,7 +214,7 @@ function edited(basis: Buffer, edits: readonly Edit[]): Buffer {
   return file;
 }
 
-test("the basis and the runs make the new file, and the runs are those of a search by bytes", () => {
+test("basis and runs make the new file, and the runs are those of a search by bytes", () => {
   fc.assert(
     fc.property(
       content,
@@ -299,7 +299,7 @@ test("the sums of a block are those that the description says", () => {
   }
 });
 
-test("block lengths are near the square root, within bounds, and signatures have the size told", () => {
+test("blocks are near the square root, within bounds, and signatures have the size told", () => {
   const sizes = [0, 1, 500_000, 1 << 20, 1 << 26, 2 ** 36, 2 ** 40];
   const blocks = [704, 704, 768, 1024, 8192, 262_144, 262_144];
   assert.deepEqual(sizes.map(blockBytesOf), blocks);
@@ -324,7 +324,7 @@ function colliding(seed: number, bytes: number): Buffer {
   return content_;
 }
 
-test("content whose weak sums all collide costs a few times its hash, and keeps equal places", () => {
+test("content whose weak sums collide costs a few times its hash, and keeps equal places", () => {
   const crafted = 2_000_000;
   const tail = noise(13, 400_000);
   const basis = Buffer.concat([colliding(11, crafted), tail]);
@@ -453,7 +453,7 @@ test("pieces of the writer are not read with more than a step's bytes", () => {
   assert.ok(Math.max(...ranges) <= 1 << 20 && ranges.length === 3);
 });
 
-test("a basis that shrank is padded with zeros and says so; a file that shrank ends at its end", () => {
+test("a basis that shrank has zeros and says so; a file that shrank ends at its end", () => {
   const basis = noise(24, 3_000_000);
   withFile(basis, (fd) => {
     const blockBytes = blockBytesOf(basis.length);
