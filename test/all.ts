@@ -64,6 +64,7 @@ import "./contract/transport-security.test.ts";
 import "./contract/transport.test.ts";
 import "./golden/frames.test.ts";
 import "./workloads/databases.test.ts";
+import "./workloads/delta.test.ts";
 import "./workloads/editors.test.ts";
 import "./workloads/git.test.ts";
 import "./workloads/halts.test.ts";

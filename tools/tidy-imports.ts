@@ -43,10 +43,10 @@ export const roomImports: Readonly<Record<string, readonly string[]>> = {
   descriptors: ["base", "world", "tree"],
   capture: engineRooms,
   transport: engineRooms,
-  cut: ["base", "model", "world", "tree", "wire", "capture", "descriptors"],
+  cut: ["base", "model", "world", "tree", "wire", "capture", "descriptors", "delta"],
   apply: ["base", "model", "world", "tree", "wire", "descriptors"],
   verify: ["base", "model", "world", "tree"],
-  session: [...engineRooms, "tree", "wire", "capture", "transport", "cut", "apply"],
+  session: [...engineRooms, "tree", "wire", "capture", "transport", "delta", "cut", "apply"],
   cli: [...engineRooms, "session", "verify", "capture", "transport", "wire"],
 };
 

@@ -117,7 +117,7 @@ test("writes, cuts and holes land in place and keep the inode", (context) => {
   rig.checkDisk();
 });
 
-test("a clone copies between files, of new ones too, never into itself or beyond", (context) => {
+test("a clone copies between files, new ones too, never into itself or beyond", (context) => {
   const rig = rigFor(context);
   rig.file(2, "a", "0123456789".repeat(1000));
   rig.send(

@@ -208,11 +208,11 @@ export class Applier implements Operations {
     if (position + length > tree.size[node]!) tree.size[node] = position + length;
   }
 
-  /** A file's descriptor for reading, or a negative errno; good until the next operation. */
-  readableFd(node: number): number {
+  /** Opens a file with a name for reading: a descriptor of the caller's, or a negative errno. */
+  openToRead(node: number): number {
     const isFile = this.#tree.isLive(node) && this.#tree.firstName[node] !== 0;
     if (!isFile || (this.#tree.mode[node]! & Mode.typeMask) !== Mode.regular) return -Errno.EINVAL;
-    return this.#readable.get(node);
+    return this.#openFile(node, Open.read);
   }
 
   #readableFd(node: number): number {

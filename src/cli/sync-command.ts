@@ -256,6 +256,7 @@ class RunningSync {
       target: text,
       files: status?.nodes ?? 0,
       bytes: status?.bytesSent ?? 0,
+      bytesReceived: status?.bytesReceived ?? 0,
       seconds,
     });
     this.#io.say(`live: ${text} equals ${this.#source} after ${seconds.toFixed(1)} s`);

@@ -99,6 +99,19 @@ export class ContentReader {
     return true;
   }
 
+  /** Brings the target's file to the size that this one has now. 0 or a negative errno. */
+  endAtSize(node: number, fd: number): number {
+    const result = this.#files.fstat(fd, this.stat);
+    if (result < 0) return result;
+    const size = this.stat[Stat.size]!;
+    if (this.#tree.size[node] !== size) {
+      this.#writer.truncate(node, size);
+      this.#tree.size[node] = size;
+    }
+    this.#dirty.satisfy(node, size, Infinity);
+    return 0;
+  }
+
   #range(reading: Reading, fd: number, end: number): number {
     if (end - reading.position < holeBytesMin) return this.#data(reading, fd, end);
     while (reading.position < end) {

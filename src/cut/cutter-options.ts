@@ -4,6 +4,7 @@ import type { Tree } from "../tree/index.ts";
 import type { Clock, Files } from "../world/index.ts";
 import type { OpWriter } from "../wire/index.ts";
 import type { DeletionLimit } from "./deletion-guard.ts";
+import type { SignaturePort } from "./delta-content.ts";
 import type { DirtySet } from "./dirty-set.ts";
 
 export interface CutterOptions {
@@ -25,6 +26,12 @@ export interface CutterOptions {
   maxDelete?: DeletionLimit;
   /** A person has agreed to what is deleted until the target first equals the source. */
   deletionsConfirmed?: boolean;
+  /** How to ask the target what it has of a file; without it content is sent whole. */
+  signatures?: SignaturePort;
+  /** Whether capture knows which bytes change; it does if absent. */
+  tellsExtents?: boolean;
+  /** Instead of `deltaSeedBytesMin` and `deltaLiveBytesMin`. */
+  deltaBytesMin?: number;
   /** `orderedBytesMax` when absent. */
   orderedBytes?: number;
 }

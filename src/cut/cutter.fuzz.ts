@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Applier, TargetScan } from "../apply/index.ts";
 import { type ChangeSink, deafSink, NameChange } from "../capture/index.ts";
+import { blockBytesOf, type Signature, SignatureReader, SignatureWriter } from "../delta/index.ts";
 import { type Problem, ProblemLog } from "../model/index.ts";
 import { rootId, Tree } from "../tree/index.ts";
 import { compareTrees } from "../verify/index.ts";
@@ -31,6 +32,7 @@ import { type Clock, type Files, Open, Stat, statSlots } from "../world/index.ts
 import { native } from "../world/node/index.ts";
 import { Cutter } from "./cutter.ts";
 import type { DeletionLimit } from "./deletion-guard.ts";
+import type { SignaturePort } from "./delta-content.ts";
 import { orderedBytesMax } from "./limits.ts";
 
 type Event = (sink: ChangeSink) => void;
@@ -81,10 +83,18 @@ export class CutRig {
   orderedBytes: number = orderedBytesMax;
   maxDelete: DeletionLimit | undefined;
   timeUs = 0;
+  /** Content of at least so many bytes is sent as a delta; undefined: none is. */
+  deltaBytesMin: number | undefined;
+  /** Epochs are applied when they are whole, as a live target does; else frame by frame. */
+  isHeld = false;
+  /** Of the answers to asks: how many times one is not there yet, and whether it is refused. */
+  pick: Pick = () => 0;
+  #held: Uint8Array[] = [];
   #events: Event[] = [];
   #frames: Record<string, number> = {};
   #dataBytes = 0;
   #applier!: Applier;
+  #writer!: OpWriter;
   #sourceFd = -1;
   #targetFd = -1;
 
@@ -109,6 +119,7 @@ export class CutRig {
     const reader = new FrameReader((type, bytes, start, end) =>
       this.#onFrame(type, bytes, start, end),
     );
+    this.#writer = new OpWriter((piece) => reader.push(piece));
     const clock: Clock = {
       monotonicUs: () => ++this.timeUs,
       wallMs: () => 0,
@@ -121,7 +132,7 @@ export class CutRig {
       rootFd: this.#sourceFd,
       rootPath: Buffer.from(this.source),
       tree: this.sourceTree,
-      writer: new OpWriter((piece) => reader.push(piece)),
+      writer: this.#writer,
       problems,
       drain: (dirty) => this.drain(dirty),
       watchDirectory: () => 0,
@@ -132,9 +143,39 @@ export class CutRig {
       },
       orderedBytes: this.orderedBytes,
       ...(this.maxDelete === undefined ? {} : { maxDelete: this.maxDelete }),
+      ...(this.deltaBytesMin === undefined
+        ? {}
+        : { deltaBytesMin: this.deltaBytesMin, signatures: this.#signatures() }),
     });
     this.cutter.begin();
   }
+
+  /** Signatures of what the target has applied, as a session and its target give them. */
+  #signatures(): SignaturePort {
+    const asked = new Map<number, { signature: Signature | undefined; pauses: number }>();
+    return {
+      hasRoom: () => this.pick(10) > 0 && asked.size < 4,
+      isWorth: () => true,
+      ask: (node, fileBytes) => {
+        this.#writer.flush();
+        const id = this.#lastAsk++;
+        const fd = this.#applier.openToRead(node);
+        const salt = new Uint8Array(16).fill(id);
+        const isRefused = fd < 0 || this.pick(10) === 1;
+        const signature = isRefused ? undefined : signatureOf(fd, fileBytes, salt);
+        if (fd >= 0) native().close(fd);
+        asked.set(id, { signature, pauses: this.pick(4) });
+        return id;
+      },
+      result: (id) => {
+        const answer = asked.get(id)!;
+        return answer.pauses-- > 0 ? "waiting" : (answer.signature ?? "refused");
+      },
+      forget: (id) => void asked.delete(id),
+    };
+  }
+
+  #lastAsk = 1;
 
   drain(sink: ChangeSink): void {
     this.onDrain();
@@ -156,9 +197,14 @@ export class CutRig {
       const name = frameNames.get(type)!;
       this.#frames[name] = (this.#frames[name] ?? 0) + 1;
       if (type === FrameType.write) this.#dataBytes += end - start - 12;
-      decodeOperation(type, bytes, start, end, this.#applier);
+      if (this.isHeld) this.#held.push(new Uint8Array(bytes.subarray(start - 1, end)));
+      else decodeOperation(type, bytes, start, end, this.#applier);
       return;
     }
+    for (const frame of this.#held) {
+      decodeOperation(frame[0]!, frame, 1, frame.length, this.#applier);
+    }
+    this.#held = [];
     const { flags } = decodeCommit(bytes, start, end);
     this.epochs.push({
       fuzzy: (flags & CommitFlag.fuzzy) !== 0,
@@ -225,6 +271,18 @@ export class CutRig {
     }
     fs.rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+function signatureOf(fd: number, fileBytes: number, salt: Uint8Array): Signature {
+  const blockBytes = blockBytesOf(fileBytes);
+  const writer = new SignatureWriter(native(), fd, { blockBytes, fileBytes, salt });
+  const reader = new SignatureReader();
+  for (let piece = writer.step(); piece !== undefined; piece = writer.step()) {
+    assert.ok(typeof piece !== "number", "the basis can be read");
+    reader.push(piece);
+  }
+  assert.equal(writer.missingBytes, 0, "the basis has the size that the source knows");
+  return reader.take();
 }
 
 function after(delayMs: number, fire: () => void): { cancel: () => void } {
@@ -421,7 +479,7 @@ export function randomChange(script: Script, pick: Pick): void {
   const file = one(files);
   const bytes = (count: number): Uint8Array => new Uint8Array(count).fill(1 + pick(255));
   try {
-    switch (pick(22)) {
+    switch (pick(24)) {
       case 0:
       case 1:
       case 2:
@@ -463,7 +521,20 @@ export function randomChange(script: Script, pick: Pick): void {
         return script.utime(pick(2) === 0 ? file : folder, pick(2 ** 30));
       case 19:
         return script.attribute(file, `user.a${pick(3)}`, bytes(10));
-      case 20:
+      case 20: {
+        // A save by rename that keeps most of the old content, somewhere.
+        const old = fs.readFileSync(script.at(file));
+        const at = pick(old.length + 1);
+        const saved = Buffer.concat([old.subarray(0, at), bytes(pick(50)), old.subarray(at)]);
+        script.create(`${file}.tmp`, saved);
+        return script.rename(`${file}.tmp`, file);
+      }
+      case 21: {
+        const old = fs.readFileSync(script.at(file));
+        const at = pick(old.length + 1);
+        return script.create(file, Buffer.concat([old.subarray(at), old.subarray(0, at)]));
+      }
+      case 22:
         script.create(`${file}.tmp`, bytes(3000));
         return script.rename(`${file}.tmp`, file);
       default:
@@ -511,6 +582,9 @@ export async function fuzzCutter(seed: number, rounds: number): Promise<Epoch[]>
       pick(3) === 0 ? [Math.max(0, from - pick(9000)), to + pick(900)] : [from, to];
     rig.shuffle = disorder(pick);
     if (pick(2) === 0) rig.orderedBytes = 1000;
+    if (pick(2) === 0) rig.deltaBytesMin = 1 + pick(3000);
+    rig.isHeld = pick(2) === 0;
+    rig.pick = pick;
     rig.start();
     rig.settle();
     await rig.assertEqual("after the first epoch");

@@ -15,11 +15,12 @@ import { Directories, DirectoryEntries, ESTALE } from "../descriptors/index.ts";
 import { ExtentList, rootId, type Tree } from "../tree/index.ts";
 import { errnoName, type Files, Mode, Open, Stat, statSlots } from "../world/index.ts";
 import { CommitFlag, type OpWriter } from "../wire/index.ts";
-import { ContentReader, startReading, startReadingAll } from "./content-reader.ts";
+import { ContentReader } from "./content-reader.ts";
 import type { CutCounters, CutterOptions } from "./cutter-options.ts";
 import { DeletionGuard } from "./deletion-guard.ts";
 import { type DirtyNode, DirtySet } from "./dirty-set.ts";
-import { openAttemptsMax, orderedBytesMax, roundCountMax } from "./limits.ts";
+import { type ContentTask, FileTasks, type NewFileTask, type TaskResult } from "./file-tasks.ts";
+import { openAttemptsMax, orderedBytesMax, roundCountMax, waitingTaskCountMax } from "./limits.ts";
 import { MappedStores } from "./mapped-stores.ts";
 import { MetadataComparer } from "./metadata-comparer.ts";
 import { NameObserver } from "./name-observer.ts";
@@ -58,10 +59,13 @@ export class Cutter {
   /** Throws, out of `step`, when more is about to be deleted than a person was asked for. */
   readonly guard: DeletionGuard;
   readonly #reader: ContentReader;
+  readonly #fileTasks: FileTasks;
   readonly #stat: Float64Array = new Float64Array(statSlots);
   /** Done from the end: the last is the next. */
   readonly #tasks: Task[] = [];
   readonly #planned: Task[] = [];
+  /** Of these the target is to answer something first. Oldest first. */
+  readonly #waiting: (NewFileTask | ContentTask)[] = [];
   #epoch = 0;
   #round = 0;
   #liveWanted = false;
@@ -91,15 +95,9 @@ export class Cutter {
       dirty: this.dirty,
       forget: (node) => this.#forget(node),
       tasks: {
-        newFile: (node, parent, name) =>
-          this.#planned.push({
-            kind: "newFile",
-            ...this.#idOf(node),
-            parent,
-            name,
-            reading: undefined,
-            fd: -1,
-          }),
+        newFile: (node, parent, name, stat) =>
+          this.#planned.push(this.#fileTasks.newFile(node, parent, name, stat)),
+        moved: (node, parent, name) => this.#fileTasks.bases.left(parent, name, node),
         linkLater: (node, parent, name) =>
           this.#planned.push({ kind: "link", ...this.#idOf(node), parent, name }),
         scan: (node, deep) => this.#planScan(node, deep, 0),
@@ -120,6 +118,28 @@ export class Cutter {
       this.dirty,
       options.hasRoom,
     );
+    this.#fileTasks = this.#makeFileTasks(problem);
+  }
+
+  #makeFileTasks(problem: (node: number, operation: string, result: number) => void): FileTasks {
+    const { signatures } = this.#options;
+    const { dirty } = this;
+    const reader = this.#reader;
+    return new FileTasks({
+      ...this.#options,
+      dirty,
+      directories: this.#directories,
+      sources: this.#sources,
+      reader,
+      metadata: this.#metadata,
+      planner: this.#planner,
+      delta: signatures === undefined ? undefined : { ...this.#options, dirty, reader, signatures },
+      isSeeding: () => this.#liveWanted,
+      lookAtNames: (node) => this.#lookAtNames(node),
+      problem,
+      problemAt: (parent, name, operation, result) =>
+        this.#problems(parent, name, operation, result),
+    });
   }
 
   /** Entries on other filesystems below the root, which are left alone. */
@@ -128,7 +148,11 @@ export class Cutter {
   }
 
   get isIdle(): boolean {
-    return this.#tasks.length === 0 && this.dirty.isEmpty && this.#writer.operationCount === 0;
+    return (
+      this.#tasks.length + this.#waiting.length === 0 &&
+      this.dirty.isEmpty &&
+      this.#writer.operationCount === 0
+    );
   }
 
   /** Compares the whole source with the tree; the epoch that ends it is marked live. */
@@ -136,6 +160,7 @@ export class Cutter {
     this.#liveWanted = true;
     this.dirty.rescan = true;
     this.guard.begin();
+    if (this.#options.signatures !== undefined) this.#fileTasks.bases.learn();
   }
 
   /**
@@ -144,28 +169,50 @@ export class Cutter {
   step(): boolean {
     for (let done = 0; done < taskCountPerStep; done++) {
       if (!this.#options.hasRoom()) return false;
-      const task = this.#tasks[this.#tasks.length - 1];
+      const task = this.#nextTask();
       if (task !== undefined) {
-        if (!this.#do(task)) return false;
+        const result = this.#do(task);
+        if (result === "room") return false;
+        if (result === "more") return true;
         continue;
       }
-      if (!this.#next()) return false;
+      if (this.#waiting.length > 0 || !this.#next()) return false;
     }
     return true;
   }
 
+  /** It can go on only when the target has answered. */
+  get isWaiting(): boolean {
+    const isFull = this.#waiting.length >= waitingTaskCountMax;
+    return (isFull || (this.#tasks.length === 0 && this.#waiting.length > 0)) && !this.#hasAnswer;
+  }
+
+  get #hasAnswer(): boolean {
+    return this.#waiting.some((task) => task.delta?.isReady ?? true);
+  }
+
+  /** What waits for the target gives way to other tasks, as long as it is not too much. */
+  #nextTask(): Task | undefined {
+    const isFull = this.#waiting.length >= waitingTaskCountMax;
+    if (this.#waiting.length > 0 && (isFull || this.#tasks.length === 0)) {
+      const ready = this.#waiting.findIndex((task) => task.delta?.isReady ?? true);
+      if (ready >= 0) this.#tasks.push(...this.#waiting.splice(ready, 1));
+      else if (isFull) return undefined;
+    }
+    return this.#tasks[this.#tasks.length - 1];
+  }
+
   /** Closes descriptors that have rested. */
   closeIdle(): void {
-    if (this.#tasks.length > 0) return;
+    if (this.#tasks.length + this.#waiting.length > 0) return;
     this.#sources.clear();
     this.#directories.clear();
   }
 
   close(): void {
-    for (const task of this.#tasks) {
-      if (task.kind === "newFile" && task.fd >= 0) this.#files.close(task.fd);
-    }
+    for (const task of [...this.#tasks, ...this.#waiting]) this.#letGo(task);
     this.#tasks.length = 0;
+    this.#waiting.length = 0;
     this.#sources.clear();
     this.#directories.clear();
   }
@@ -194,7 +241,7 @@ export class Cutter {
 
   #commit(): void {
     if (this.guard.hasRemoved) this.guard.checkEpoch();
-    const fuzzy = this.dirty.conflict;
+    const fuzzy = this.dirty.conflict || this.#postponed.length > 0;
     const live = this.#liveWanted && !this.dirty.rescan;
     this.#epoch++;
     this.counters.epochs++;
@@ -203,13 +250,24 @@ export class Cutter {
     const flags = (fuzzy ? CommitFlag.fuzzy : 0) | (live ? CommitFlag.live : 0);
     const wallMs = this.#options.clock.wallMs();
     this.#writer.commit(this.#epoch, flags, wallMs);
-    if (live) this.#liveWanted = false;
-    if (live) this.guard.live(this.#options.clock.monotonicUs());
+    if (live) {
+      this.#liveWanted = false;
+      this.#fileTasks.bases.forgetKnown();
+      this.guard.live(this.#options.clock.monotonicUs());
+    }
     this.onCommit(this.#epoch, live, this.epochOldestUs, wallMs);
     this.epochOldestUs = Infinity;
     this.#round = 0;
     this.dirty.beginEpoch();
+    this.#fileTasks.beginEpoch();
+    for (const node of this.#postponed) {
+      if (this.#tree.isLive(node)) this.dirty.addExtent(node, 0, Infinity);
+    }
+    this.#postponed.length = 0;
   }
+
+  /** Nodes whose content is to be read in the next epoch. */
+  readonly #postponed: number[] = [];
 
   #plan(): void {
     const { dirty } = this;
@@ -282,8 +340,8 @@ export class Cutter {
   }
 
   #planContent(node: number, extents: ExtentList, attempts: number): void {
-    const reading = startReading(node, extents);
-    this.#planned.push({ kind: "content", ...this.#idOf(node), reading, attempts });
+    if (this.#fileTasks.mustWait(node, extents)) this.#postponed.push(node);
+    else this.#planned.push(this.#fileTasks.content(node, extents, attempts));
   }
 
   #idOf(node: number): { node: number; birth: number } {
@@ -367,26 +425,35 @@ export class Cutter {
     this.#observer.looked.clear();
   }
 
-  /** Does a task, or a part of it. False when it waits for room. */
-  #do(task: Task): boolean {
+  /** Does a task, or a part of it. */
+  #do(task: Task): TaskResult {
     if (!this.#tree.isSame(task.node, task.birth)) {
       this.#tasks.pop();
       this.#drop(task);
-      return true;
+      return "done";
     }
-    if (task.kind === "newFile") return this.#newFile(task);
-    if (task.kind === "content") return this.#content(task);
+    if (task.kind === "newFile" || task.kind === "content") {
+      const result =
+        task.kind === "newFile" ? this.#fileTasks.doNewFile(task) : this.#fileTasks.doContent(task);
+      if (result === "done" || result === "waiting") this.#tasks.pop();
+      if (result === "waiting") this.#waiting.push(task);
+      return result;
+    }
     this.#tasks.pop();
     if (task.kind === "scan") this.#scan(task.node, task.deep, task.attempts);
     else if (task.kind === "compare") this.#compare(task.node, task.stat);
     else this.#link(task.node, task.parent, task.name);
     this.#queue();
-    return true;
+    return "done";
+  }
+
+  #letGo(task: Task): void {
+    if (task.kind === "newFile" || task.kind === "content") this.#fileTasks.abandon(task);
   }
 
   /** The node has left the tree. What waited for it is looked at anew. */
   #drop(task: Task): void {
-    if (task.kind === "newFile" && task.fd >= 0) this.#files.close(task.fd);
+    this.#letGo(task);
     if (task.kind !== "newFile" && task.kind !== "link") return;
     if (this.#tree.isLive(task.parent)) this.dirty.addName(task.parent, task.name, 0);
   }
@@ -486,74 +553,6 @@ export class Cutter {
     if (dirFd >= 0) this.#metadata.compare(node, stat, dirFd, name);
     if (differs) this.#planExtent(node, 0, Infinity);
     else this.#metadata.tellTimes(node, stat);
-  }
-
-  #newFile(task: Task & { kind: "newFile" }): boolean {
-    const { node, parent, name } = task;
-    const isFirst = task.reading === undefined;
-    if (isFirst) task.fd = this.#sources.open(parent, name, node);
-    if (task.fd < 0) return this.#giveUp(task, task.fd);
-    task.reading ??= startReadingAll(node);
-    const opened = isFirst ? this.#sources.stat : undefined;
-    const done = this.#reader.read(task.reading, task.fd, opened);
-    if (done === 0) return false;
-    if (done < 0) return this.#giveUp(task, done);
-    // What has changed since it was opened is told: metadata is never newer than the content.
-    const stat = opened ?? this.#stat;
-    if (isFirst || this.#files.statAt(task.fd, noName, stat) === 0) {
-      this.#metadata.compare(node, stat, task.fd, noName);
-    }
-    this.#metadata.tellTimes(node, stat);
-    this.#tasks.pop();
-    this.#planner.place(node, parent, name);
-    this.#sources.put(node, task.fd);
-    return true;
-  }
-
-  #giveUp(task: Task & { kind: "newFile" }, result: number): boolean {
-    const { node, parent, name } = task;
-    this.#tasks.pop();
-    if (task.fd >= 0) this.#files.close(task.fd);
-    const gone = isGone(result);
-    if (!gone) this.#problems(parent, name, "read", result);
-    this.#planner.abandon(node);
-    // Gone or replaced: its events are on the way; look at the name again all the same.
-    if (gone && this.#tree.isLive(parent)) this.dirty.addName(parent, name, 0);
-    return true;
-  }
-
-  #content(task: Task & { kind: "content" }): boolean {
-    const { node, reading } = task;
-    const fd = this.#sources.get(node);
-    const done = fd < 0 ? fd : this.#reader.read(reading, fd);
-    if (done === 0) return false;
-    this.#tasks.pop();
-    if (done < 0) {
-      this.#retryContent(task, done);
-      return true;
-    }
-    const { stat } = this.#reader;
-    if (stat[Stat.mode] !== this.#tree.mode[node]) this.dirty.addMetadata(node);
-    this.#metadata.tellTimes(node, stat, true);
-    return true;
-  }
-
-  /** The file could not be opened by the name we know: it may just have been renamed or removed. */
-  #retryContent(task: Task & { kind: "content" }, result: number): void {
-    const { node, reading, attempts } = task;
-    if (!isGone(result)) {
-      this.#problem(node, "read", result);
-      return;
-    }
-    if (attempts >= openAttemptsMax) {
-      this.dirty.rescan = true;
-      return;
-    }
-    for (let i = 0; i < reading.extents.count; i++) {
-      const dirty = this.dirty.addExtent(node, reading.extents.from(i), reading.extents.to(i));
-      dirty.attempts = attempts + 1;
-    }
-    this.#lookAtNames(node);
   }
 
   #lookAtNames(node: number): void {

@@ -158,6 +158,12 @@ export class DirtySet implements ChangeSink {
     list.add(from, to);
   }
 
+  /** Whether the present epoch has read content of the node. */
+  wasRead(node: number): boolean {
+    if (this.#readNode === node) return this.#readTo > this.#readFrom;
+    return (this.#readExtents.get(node)?.count ?? 0) > 0;
+  }
+
   /** What was told of this extent so far is in what is read now. */
   satisfy(node: number, from: number, to: number): void {
     const dirty = node === this.#loneId ? this.#lone : this.#nodes.get(node);

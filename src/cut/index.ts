@@ -2,4 +2,5 @@ export { Cutter } from "./cutter.ts";
 export type { CutCounters, CutterOptions } from "./cutter-options.ts";
 export { deletionLimitDefault } from "./deletion-guard.ts";
 export type { DeletionLimit } from "./deletion-guard.ts";
+export type { SignaturePort } from "./delta-content.ts";
 export { DirtySet } from "./dirty-set.ts";

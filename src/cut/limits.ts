@@ -4,6 +4,18 @@
 export const roundCountMax = 8;
 /** Bytes of a file that is being written in order, sent as one epoch. */
 export const orderedBytesMax = 4194304;
+/**
+ * Shorter content is sent whole: while the target is made equal, and later, when an answer of the
+ * target would have the change wait.
+ */
+export const deltaSeedBytesMin = 65536;
+export const deltaLiveBytesMin = 1048576;
+/** Names of which is remembered what had them last. */
+export const formerNameCountMax = 64;
+/** Files of one size and time that are looked at for a basis. */
+export const twinCountMax = 64;
+/** Tasks that wait for an answer of the target while others go on. */
+export const waitingTaskCountMax = 64;
 /** Descriptors of source files kept open between reads. */
 export const readableCountMax = 256;
 /**

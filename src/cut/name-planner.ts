@@ -25,7 +25,9 @@ import { genOf, inoOf, type Slot, slotKey } from "./slot.ts";
 /** What the planner leaves for the cut to do, in this order. */
 export interface PlannedTasks {
   /** Read all of a new file, then give it its name. */
-  newFile(node: number, parent: number, name: Uint8Array): void;
+  newFile(node: number, parent: number, name: Uint8Array, stat: Float64Array): void;
+  /** A node has moved away from this name. */
+  moved(node: number, parent: number, name: Uint8Array): void;
   /** Give a node one more name, once it has its first. */
   linkLater(node: number, parent: number, name: Uint8Array): void;
   /** Look at everything in a directory. `deep`: in known subdirectories too. */
@@ -396,6 +398,7 @@ export class NamePlanner {
       const fromName = tree.names.bytes(gone).slice();
       const occupant = tree.child(parent, name);
       this.#writer.rename(fromParent, fromName, parent, name, 0);
+      this.#tasks.moved(node, fromParent, fromName);
       tree.removeName(gone);
       if (occupant !== 0) this.#dropName(parent, name, occupant);
       tree.addName(parent, name, node);
@@ -481,7 +484,7 @@ export class NamePlanner {
     tree.mtimeSec[node] = NaN;
     if (kind === Mode.regular) {
       this.#pendingFiles.add(node);
-      this.#tasks.newFile(node, parent, name);
+      this.#tasks.newFile(node, parent, name, stat);
       return;
     }
     this.place(node, parent, name);
@@ -498,8 +501,11 @@ export class NamePlanner {
     if (slot.stat !== undefined) return;
     const single = tree.names.nextOfNode[tree.firstName[node]!] === 0;
     if (this.#held.isActive) return this.#holdBack(slot, node, single);
+    // A file of the manifest may be what a file found later was copied or moved from.
     const mayReturn =
-      tree.isDirectory(node) || this.#dirty.hasMoved(tree.ino[node]!, tree.gen[node]!);
+      tree.isDirectory(node) ||
+      tree.ino[node] === 0 ||
+      this.#dirty.hasMoved(tree.ino[node]!, tree.gen[node]!);
     if (single && mayReturn) {
       this.#limbo.add(node);
       return;

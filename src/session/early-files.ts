@@ -50,6 +50,11 @@ export class EarlyFiles {
       if (isFile) this.#files.set(node, undefined);
       return true;
     }
+    if (type === FrameType.clone && this.#files.has(node)) {
+      // What it copies may be waiting to be written itself: this file is held from here on.
+      this.#files.set(node, false);
+      return false;
+    }
     if (!ownOperations.has(type) || !this.#files.has(node)) return false;
     let isEarly = this.#files.get(node);
     if (isEarly === undefined) {

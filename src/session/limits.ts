@@ -16,6 +16,10 @@ export const silenceMsMax = 15000;
 export const pingMs = 5000;
 /** A timer may ring this much before its time: milliseconds are rounded. */
 export const timerEarlyUs = 2000;
+/** Questions to the target that are out at once. */
+export const askCountMax = 64;
+/** Bytes of the signatures that are asked for at once; a file with a longer one is sent whole. */
+export const signaturesBytesMax = 67108864;
 /** Time to finish what is in hand when asked to stop. */
 export const drainMsMax = 10000;
 /** Time for hello, scan of the target and manifest to begin. */

@@ -19,6 +19,7 @@ import { rootId, Tree } from "../tree/index.ts";
 import type { Files, Timer, World } from "../world/index.ts";
 import {
   ackBytes,
+  decodeAnswer,
   decodeBye,
   decodeManifestEntry,
   decodeProblem,
@@ -32,11 +33,13 @@ import {
   protocolVersion,
   type Welcome,
 } from "../wire/index.ts";
+import { Asker } from "./asker.ts";
 import {
   asFailure,
   asSyncError,
   byeError,
   checkProtocol,
+  deltaFeature,
   features,
   programVersion,
 } from "./greeting.ts";
@@ -72,6 +75,7 @@ export interface SourceStatus extends CutCounters {
   sentEpoch: number;
   ackedEpoch: number;
   bytesSent: number;
+  bytesReceived: number;
   bytesInFlight: number;
   nodes: number;
   names: number;
@@ -104,6 +108,7 @@ export class SourceSession {
   readonly #options: SourceSessionOptions;
   readonly #tree: Tree = new Tree();
   readonly #cutter: Cutter;
+  readonly #asker: Asker;
   readonly #reader: FrameReader;
   readonly #control: OpWriter;
   readonly #writer: OpWriter;
@@ -166,6 +171,8 @@ export class SourceSession {
     this.#cut = wired.cut;
     this.#send = wired.send;
     this.#quick = wired.quick;
+    // In order with the operations: the answer is to tell of what was sent before it.
+    this.#asker = new Asker(world.entropy, (ask) => this.#writer.control(FrameType.ask, ask));
     this.#cutter = this.#makeCutter();
   }
 
@@ -176,6 +183,8 @@ export class SourceSession {
       clock: world.clock,
       tree: this.#tree,
       writer: this.#writer,
+      signatures: this.#asker,
+      tellsExtents: backend.tellsExtents,
       drain: () => this.#pullCapture(),
       watchDirectory: (fd, ino, gen) => backend.watchDirectory(fd, ino, gen),
       unwatchDirectory: (ino, gen) => backend.unwatchDirectory(ino, gen),
@@ -245,6 +254,7 @@ export class SourceSession {
       sentEpoch: counters.epochs,
       ackedEpoch: this.#acked.epoch,
       bytesSent: this.#options.link.counters.bytesSent,
+      bytesReceived: this.#options.link.counters.bytesReceived,
       bytesInFlight: this.#sentBytes - this.#consumedBytes,
       nodes: this.#tree.nodeCount,
       names: this.#tree.nameCount,
@@ -347,7 +357,8 @@ export class SourceSession {
     this.#flushOutbox();
     // What it wrote may have been all that was in its way; if not, #stepSend or #onAck wakes it.
     this.#isCutShort = !more && !this.#cutter.isIdle;
-    if (more || (this.#isCutShort && this.#hasRoom())) context.wake();
+    const isFree = this.#isCutShort && !this.#cutter.isWaiting && this.#hasRoom();
+    if (more || isFree) context.wake();
     if (stores.count > 0) {
       this.#cutAfter(context, Math.max(1, (stores.nextDueUs - now) / 1000), now);
     } else {
@@ -443,6 +454,9 @@ export class SourceSession {
     switch (type) {
       case FrameType.ack:
         return this.#onAck(bytes, start, end);
+      case FrameType.answer:
+        if (this.#asker.onAnswer(decodeAnswer(bytes, start, end))) this.#cut.wakeNow();
+        return;
       case FrameType.pong:
         return this.#onPong(bytes, start, end);
       case FrameType.welcome:
@@ -466,6 +480,7 @@ export class SourceSession {
   #onWelcome(welcome: Welcome): void {
     if (this.#phase !== "greeting") throw new SyncError("PEER_MALFORMED", "a second welcome");
     checkProtocol(welcome.protocol);
+    this.#asker.isEnabled = welcome.features.includes(deltaFeature);
     this.#phase = "manifest";
   }
 

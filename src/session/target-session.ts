@@ -21,6 +21,7 @@ import {
   CommitFlag,
   commitFrameBytes,
   controlTextCharsMax,
+  decodeAsk,
   decodeBye,
   decodeCommit,
   decodeEpoch,
@@ -36,6 +37,7 @@ import {
   wholeEpoch,
 } from "../wire/index.ts";
 import { asFailure, asSyncError, byeError, features, programVersion } from "./greeting.ts";
+import { Answerer } from "./answerer.ts";
 import { EarlyFiles } from "./early-files.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { dropSpareChunks, HeldEpoch, type SpoolPlace } from "./held-epoch.ts";
@@ -97,6 +99,10 @@ export class TargetSession {
   #credited = 0;
   #isPaused = false;
   readonly #heartbeat: Heartbeat = new Heartbeat();
+  readonly #answerer: Answerer;
+  /** Epochs, and parts of the first, handed over to be applied; and applied. */
+  #handedOverCount = 0;
+  #appliedCount = 0;
   #isBlocked = false;
   #closed = false;
   #end: (error: SyncError | undefined) => void = () => {};
@@ -125,6 +131,11 @@ export class TargetSession {
       if (!link.send(piece)) this.#isBlocked = true;
       this.#writer.release(piece);
     });
+    this.#answerer = new Answerer(
+      files,
+      (node) => this.#applier.openToRead(node),
+      (answer) => this.#writer.control(FrameType.answer, answer),
+    );
     this.#reader = new FrameReader((type, bytes, start, end) =>
       this.#onFrame(type, bytes, start, end),
     );
@@ -156,6 +167,7 @@ export class TargetSession {
     this.#isBlocked = false;
     this.#send.wakeNow();
     this.#receive.wakeNow();
+    if (!this.#answerer.isIdle) this.#apply.wakeNow();
   }
 
   onClose(error: SyncError | undefined): void {
@@ -234,6 +246,11 @@ export class TargetSession {
         throw new SyncError("PEER_MALFORMED", "operations before the manifest was sent");
       }
       this.#onOperation(type, bytes, start, end);
+    } else if (type === FrameType.ask) {
+      if (this.#isStreaming && !this.#held.isEmpty) this.#handOver();
+      this.#answerer.add(decodeAsk(bytes, start, end), this.#handedOverCount);
+      this.#consumed += end - start + 5;
+      this.#apply.wake();
     } else if (type === FrameType.ping) {
       this.#writer.control(FrameType.pong, bytes.slice(start, end));
     } else if (type === FrameType.bye) {
@@ -274,6 +291,7 @@ export class TargetSession {
 
   #handOver(): void {
     this.#ready.push(this.#held);
+    this.#handedOverCount++;
     this.#held = new HeldEpoch(this.#options.spool);
   }
 
@@ -332,6 +350,7 @@ export class TargetSession {
       this.#discard();
       return;
     }
+    if (!this.#isBlocked && this.#answerer.step(this.#appliedCount)) context.wake();
     this.#scheduleIdle(context);
   }
 
@@ -354,6 +373,7 @@ export class TargetSession {
     );
     this.#consumed += bytes;
     if (epoch.commit !== undefined) this.#consumed += commitFrameBytes;
+    this.#appliedCount++;
     this.#applied(epoch.commit);
   }
 
@@ -435,6 +455,7 @@ export class TargetSession {
     this.graph.requestShutdown({ deadlineMs: drainMsMax, voteEveryMs: 20 });
     void this.graph.stopped.then(() => {
       this.#held.release();
+      this.#answerer.close();
       this.#applier.close();
       this.#options.link.close();
       this.#end(error);
