@@ -109,6 +109,8 @@ test("files moved and copied while nothing ran cost no content", async (context)
   const { source, target, once } = pairFor(context);
   mkdirSync(join(source, "a/b"), { recursive: true });
   for (let i = 0; i < 20; i++) writeFileSync(join(source, `a/b/f${i}`), noise(200_000 + i, i));
+  // To the guard of deletions what has moved is gone: more stays than moves.
+  for (let i = 0; i < 40; i++) writeFileSync(join(source, `stays${i}`), "x");
   await once();
   renameSync(join(source, "a"), join(source, "moved"));
   renameSync(join(source, "moved/b/f3"), join(source, "elsewhere"));
