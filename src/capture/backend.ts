@@ -63,8 +63,36 @@ export interface ChangeSink {
   overflow(): void;
 }
 
+/**
+ * One of several that listen to one capture. All of it is called out of another's drain or step,
+ * and may only note: no drain, no cut.
+ */
+export interface Listener {
+  /** Hears every change from `attach` on, whoever drains. */
+  readonly sink: ChangeSink;
+  /** What another drained told something: comes back to it on a later turn. */
+  wake(): void;
+  /** Another's last drain ended with more to tell, so what was told is no moment yet. */
+  unfinished(): void;
+  /** Another has just cleaned these pages: whatever was stored to them so far can be read now. */
+  cleaned(ino: number, gen: number, from: number, to: number): void;
+}
+
+/** The part of a listener that shares its capture with others (capture-hub.ts). */
+export interface CaptureShare {
+  /** From now on this listener hears everything. One at a time. */
+  attach(listener: Listener): void;
+  detach(): void;
+  /** This listener ended its drains with more to tell. */
+  unfinished(): void;
+  /** This listener has cleaned pages that others may have waited for. */
+  cleaned(ino: number, gen: number, from: number, to: number): void;
+}
+
 export interface CaptureBackend {
   readonly name: BackendName;
+  /** Absent: whoever drains is the only listener. */
+  readonly share?: CaptureShare;
   /** Whether `written` tells extents; without, every change of content is `unknownContent`. */
   readonly tellsExtents: boolean;
   /** Records lost so far (each was also told by `lost` or `overflow`). */

@@ -42,8 +42,6 @@ export interface CommandRow {
   /** Paragraphs. */
   readonly description: readonly string[];
   readonly arguments: readonly ArgumentRow[];
-  /** What more arguments would mean, if that is planned: "… not available in this version". */
-  readonly planned?: string;
   readonly options: readonly OptionRow[];
   readonly commands: readonly CommandRow[];
   readonly examples: readonly ExampleRow[];
@@ -109,13 +107,16 @@ const name: OptionRow = {
 
 const syncCommand: CommandRow = {
   name: "sync",
-  summary: "Copy SOURCE to TARGET, then mirror every change as it happens",
+  summary: "Copy SOURCE to each TARGET, then mirror every change as it happens",
   description: [
     "Seeds the target, then mirrors live until interrupted. The target moves from one past " +
       "state of the source to a later one, never to a mixture. What is in the target and not " +
       "in the source is removed.",
     "TARGET is a folder of this machine, or lockstep://ID[@HOST:PORT]/SHARE[/FOLDER]: a " +
       "share of the paired device with this ID, which runs `lockstep serve`.",
+    "Several targets share one capture and nothing else: one that is slow or away holds up no " +
+      "other, and is compared and brought up to date when it is back. One that refuses is asked " +
+      "again, too, unless it is the only one. The exit code is the worst of all.",
     "SIGINT and SIGTERM send what has happened so far and end with exit code 0; a second " +
       "one ends at once.",
     "It halts, leaves the target as it is, and waits for `lockstep resume` when the source's " +
@@ -128,12 +129,11 @@ const syncCommand: CommandRow = {
       name: "TARGET",
       help: "Where to: a folder, or lockstep://ID[@HOST:PORT]/SHARE[/FOLDER]",
       required: true,
-      variadic: false,
+      variadic: true,
     },
   ],
-  planned: "several targets are",
   options: [
-    { long: "--once", help: "End as soon as the target equals the source" },
+    { long: "--once", help: "End as soon as every target equals the source" },
     {
       long: "--backend",
       value: "NAME",
@@ -152,6 +152,10 @@ const syncCommand: CommandRow = {
   commands: [],
   examples: [
     { line: "lockstep sync /srv/data /mnt/copy", help: "Mirror one folder into another" },
+    {
+      line: "lockstep sync /srv/data /mnt/copy lockstep://ID@web.example:7420/data",
+      help: "Mirror one folder into two, here and elsewhere",
+    },
     {
       line: "lockstep sync --once ~/site lockstep://ID@web.example:7420/site",
       help: "Bring a share of a paired device up to date, then end",

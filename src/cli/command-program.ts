@@ -160,9 +160,6 @@ function checkSurplus(row: CommandRow, command: Command): void {
   const surplus = args[row.arguments.length];
   if (isOpen || surplus === undefined) return;
   if (row.commands.length > 0) throw unknownCommand(surplus, namesOf(row.commands), `${row.name} `);
-  if (row.planned !== undefined) {
-    throw new SyncError("USAGE", `${row.planned} not available in this version`);
-  }
   throw new SyncError("USAGE", `${pathOf(command)}: one argument too many, '${surplus}'`);
 }
 

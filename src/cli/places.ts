@@ -104,20 +104,47 @@ export function plannedTarget(path: string): string {
 
 /** Throws ROOTS_OVERLAP when one folder is or contains the other. */
 export function checkOverlap(source: string, target: string): void {
-  const contains = (outer: string, inner: string): boolean =>
-    inner === outer || inner.startsWith(outer.endsWith(sep) ? outer : outer + sep);
-  if (!contains(source, target) && !contains(target, source)) return;
-  const how =
-    source === target
-      ? "are the same folder"
-      : contains(source, target)
-        ? "lies inside"
-        : "contains";
-  const message =
-    source === target
-      ? `${source} and ${target} ${how}`
-      : `target ${target} ${how} source ${source}`;
-  throw new SyncError("ROOTS_OVERLAP", message);
+  if (!contains(source, target, sep) && !contains(target, source, sep)) return;
+  if (source === target) {
+    throw new SyncError("ROOTS_OVERLAP", `${source} and ${target} are the same folder`);
+  }
+  const how = contains(source, target, sep) ? "lies inside" : "contains";
+  throw new SyncError("ROOTS_OVERLAP", `target ${target} ${how} source ${source}`);
+}
+
+/**
+ * Throws ROOTS_OVERLAP when source and targets are not all apart from each other. What cannot be
+ * seen from here, such as two shares of a device that are one folder there, its lock refuses.
+ */
+export function checkTargetsOverlap(source: string, targets: readonly Target[]): void {
+  const places = targets.map(placeOf);
+  for (const [index, target] of targets.entries()) {
+    const place = places[index]!;
+    if (target.kind === "local") checkOverlap(source, place);
+    for (const [earlier, other] of targets.slice(0, index).entries()) {
+      const otherPlace = places[earlier]!;
+      if (place === otherPlace) {
+        throw new SyncError("ROOTS_OVERLAP", `${other.text} and ${target.text} are one target`);
+      }
+      if (contains(place, otherPlace, "/") || contains(otherPlace, place, "/")) {
+        const how = contains(otherPlace, place, "/") ? "lies inside" : "contains";
+        const message = `target ${target.text} ${how} target ${other.text}`;
+        throw new SyncError("ROOTS_OVERLAP", message);
+      }
+    }
+  }
+}
+
+/** Equal for equal places; a place inside another begins with it. */
+function placeOf(target: Target): string {
+  if (target.kind === "local") return plannedTarget(target.path);
+  const below = target.subpath.split("/").filter((part) => part !== "");
+  return [`${scheme}${target.peerId}`, target.share, ...below].join("/");
+}
+
+function contains(outer: string, inner: string, separator: string): boolean {
+  const folder = outer.endsWith(separator) ? outer : outer + separator;
+  return inner === outer || inner.startsWith(folder);
 }
 
 /** A descriptor of a folder; the caller closes it. */

@@ -2,7 +2,8 @@
  * `lockstep status`: asks every running sync and serve of this state directory how it is.
  *
  * In: what they publish (control-socket.ts), which another version may have written: only what has
- * the expected type is shown. Out: a table with one row a link, or with --json their answers.
+ * the expected type is shown. Out: a table with a row for each target or link, or with --json their
+ * answers.
  */
 import { ExitCode } from "../base/index.ts";
 import { stateDirectory } from "./command-io.ts";
@@ -45,21 +46,28 @@ export async function runStatus(io: CommandIo): Promise<ExitCode> {
 
 function rowsOf({ pid, status }: ProcessStatus): string[][] {
   if (status === undefined) return [[String(pid), "-", "-", "-", "not answering"]];
-  return status["command"] === "serve" ? serveRows(pid, status) : [syncRow(pid, status)];
+  return status["command"] === "serve" ? serveRows(pid, status) : syncRows(pid, status);
 }
 
-function syncRow(pid: number, status: Fields): string[] {
+/** One row for each target. What the process told without a list is one target. */
+function syncRows(pid: number, status: Fields): string[][] {
+  const targets: unknown[] = Array.isArray(status["targets"]) ? status["targets"] : [status];
+  const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null;
+  return targets.filter(isFields).map((target) => syncRow(pid, target, status));
+}
+
+function syncRow(pid: number, status: Fields, whole: Fields): string[] {
   return [
     String(pid),
-    text(status["command"]),
-    text(status["source"]),
+    text(whole["command"]),
+    text(whole["source"]),
     text(status["target"]),
     text(status["state"]),
     lagText(status["lagUs"]),
     text(status["ackedEpoch"]),
     text(status["nodes"]),
     bytesText(status["bytesSent"]),
-    text(status["backend"]),
+    text(whole["backend"]),
     text(status["problems"]),
   ];
 }

@@ -32,6 +32,8 @@ export interface CutterOptions {
   tellsExtents?: boolean;
   /** Instead of `deltaSeedBytesMin` and `deltaLiveBytesMin`. */
   deltaBytesMin?: number;
+  /** These pages of a mapped file have been cleaned, and are read by this cutter. */
+  storesCleaned?: (node: number, from: number, to: number) => void;
   /** `orderedBytesMax` when absent. */
   orderedBytes?: number;
 }

@@ -78,7 +78,7 @@ export class Cutter {
     this.#files = options.files;
     this.#tree = options.tree;
     this.#writer = options.writer;
-    this.stores = new MappedStores(options.files);
+    this.stores = new MappedStores(options.files, options.storesCleaned);
     this.dirty = new DirtySet(options.tree, (node, from, to) =>
       this.stores.add(node, from, to, options.clock.monotonicUs()),
     );

@@ -45,6 +45,23 @@ test("a store rests before its pages are cleaned and read, in this order", () =>
   assert.equal(stores.nextDueUs, Infinity);
 });
 
+test("what somebody else has cleaned need not rest; the rest of it does", () => {
+  const { files, cleaned } = fake([3]);
+  const stores = new MappedStores(files);
+  stores.add(3, 0, page, 0);
+  stores.add(3, 4 * page, 5 * page, 0);
+  stores.add(4, 0, page, 0);
+  stores.cleaned(3, 0, page);
+  stores.cleaned(4, 0, Infinity);
+  stores.cleaned(5, 0, page);
+  assert.deepEqual(settle(stores, Infinity), [[3, 4 * page, 5 * page]]);
+  assert.deepEqual(cleaned, [`5:${4 * page}+${page}`]);
+  // A file that was mapped is looked through as a whole, whatever part of it was cleaned.
+  stores.add(3, 0, Infinity, 0);
+  stores.cleaned(3, 0, page);
+  assert.deepEqual(settle(stores, Infinity), [[3, 0, 16 * page]]);
+});
+
 test("a busy file rests longer each time up to a limit, and a calm one starts anew", () => {
   const stores = new MappedStores(fake().files);
   let now = 0;

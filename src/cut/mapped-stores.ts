@@ -35,13 +35,19 @@ interface Pace {
 /** Files whose pace is remembered. */
 export const paceCountMax = 4096;
 
+const noop = (): void => {};
+
 export class MappedStores {
   readonly #files: Files;
   readonly #resting: Map<number, Resting> = new Map();
   readonly #paces: Map<number, Pace> = new Map();
 
-  constructor(files: Files) {
+  readonly #onCleaned: (node: number, from: number, to: number) => void;
+
+  /** `onCleaned` hears of each extent that was cleaned and must be read. */
+  constructor(files: Files, onCleaned: (node: number, from: number, to: number) => void = noop) {
     this.#files = files;
+    this.#onCleaned = onCleaned;
   }
 
   get count(): number {
@@ -64,6 +70,16 @@ export class MappedStores {
       this.#resting.set(node, resting);
     }
     resting.extents.add(from, to);
+  }
+
+  /** Somebody else has cleaned these pages, and they are read: they need not rest any longer. */
+  cleaned(node: number, from: number, to: number): void {
+    const extents = this.#resting.get(node)?.extents;
+    if (extents === undefined) return;
+    // A file that was mapped is looked through as a whole: pieces of it would all be read.
+    if (to !== Infinity && extents.to(extents.count - 1) === Infinity) return;
+    extents.subtract(from, to);
+    if (extents.isEmpty) this.#resting.delete(node);
   }
 
   forget(node: number): void {
@@ -101,7 +117,10 @@ export class MappedStores {
       const fd = open(node);
       if (fd < 0) continue;
       for (let i = 0; i < extents.count; i++) {
-        this.#clean(fd, extents.from(i), extents.to(i), (from, to) => dirty(node, from, to));
+        this.#clean(fd, extents.from(i), extents.to(i), (from, to) => {
+          dirty(node, from, to);
+          this.#onCleaned(node, from, to);
+        });
       }
     }
   }

@@ -59,6 +59,8 @@ export interface MirrorOptions {
   /** It waits for a person; or, with TARGET_FULL and TARGET_LOW, for space. */
   onHalt?: (halt: SyncError) => void;
   onResume?: (halt: SyncError) => void;
+  /** Whether to try again after an error that of itself is not worth it; never when absent. */
+  isRetried?: (error: SyncError) => boolean;
 }
 
 export class Mirror {
@@ -171,7 +173,8 @@ export class Mirror {
         continue;
       }
       if (this.#isStopping) return;
-      if (error.kind !== "retry") throw error;
+      const isRetried = error.kind === "retry" || this.#options.isRetried?.(error) === true;
+      if (!isRetried) throw error;
       if (error.code === "TARGET_DIVERGED" && ++this.#diverged > divergedCountMax) throw error;
       if (error.code === "SESSION_FAILED" && ++this.#failed > failedCountMax) throw error;
       this.#options.onRetry(error, delayMs);
@@ -192,10 +195,31 @@ export class Mirror {
     this.#isStopping = true;
     this.#session?.stop();
     this.#wakeRetry();
+    this.#giveUpLink();
+  }
+
+  #giveUpLink: () => void = () => {};
+
+  /** A link; or undefined when asked to stop meanwhile, as making one takes a while. */
+  #connect(): Promise<Link | undefined> {
+    const connecting = this.#options.connect();
+    const givenUp = new Promise<undefined>((resolve) => {
+      this.#giveUpLink = () => {
+        resolve(undefined);
+        // Whether it comes or fails, nobody wants it any more.
+        connecting.then(
+          (link) => link.destroy(),
+          () => {},
+        );
+      };
+    });
+    return Promise.race([connecting, givenUp]);
   }
 
   async #once(onLive: () => void): Promise<SyncError | undefined> {
-    const link = await this.#options.connect();
+    const link = await this.#connect();
+    this.#giveUpLink = () => {};
+    if (link === undefined) return undefined;
     const session = new SourceSession({
       ...this.#options,
       deletionsConfirmed: this.#deletionsConfirmed,

@@ -11,7 +11,7 @@
  */
 import type { ActorHandle, Channel, Context, Graph, Shortcut } from "../actor/index.ts";
 import { assert, SyncError } from "../base/index.ts";
-import type { CaptureBackend } from "../capture/index.ts";
+import type { CaptureBackend, Listener } from "../capture/index.ts";
 import { type CutCounters, Cutter, type DeletionLimit } from "../cut/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
@@ -174,6 +174,23 @@ export class SourceSession {
     // In order with the operations: the answer is to tell of what was sent before it.
     this.#asker = new Asker(world.entropy, (ask) => this.#writer.control(FrameType.ask, ask));
     this.#cutter = this.#makeCutter();
+    options.backend.share?.attach(this.#listener());
+  }
+
+  /** What other targets' sessions, which share the capture, tell this one. */
+  #listener(): Listener {
+    const { dirty, stores } = this.#cutter;
+    return {
+      sink: dirty,
+      wake: () => this.#capture.wake(),
+      unfinished: () => dirty.unfinished(),
+      cleaned: (ino, gen, from, to) => {
+        const node = this.#tree.byInode(ino, gen);
+        if (node === 0) return;
+        stores.cleaned(node, from, to);
+        dirty.addExtent(node, from, to);
+      },
+    };
   }
 
   #makeCutter(): Cutter {
@@ -189,6 +206,8 @@ export class SourceSession {
       watchDirectory: (fd, ino, gen) => backend.watchDirectory(fd, ino, gen),
       unwatchDirectory: (ino, gen) => backend.unwatchDirectory(ino, gen),
       hasRoom: () => this.#hasRoom(),
+      storesCleaned: (node, from, to) =>
+        backend.share?.cleaned(this.#tree.ino[node]!, this.#tree.gen[node]!, from, to),
     });
     cutter.onCommit = (epoch, live, oldestUs, wallMs) =>
       this.#sent.push({
@@ -290,8 +309,14 @@ export class SourceSession {
     const { backend } = this.#options;
     let more = true;
     for (let i = 0; i < drainCountPerStep && more; i++) more = backend.drain(this.#cutter.dirty);
-    if (more) this.#cutter.dirty.unfinished();
+    if (more) this.#unfinished();
     return more;
+  }
+
+  /** The kernel has more to tell: what was told so far is no moment of the source. */
+  #unfinished(): void {
+    this.#cutter.dirty.unfinished();
+    this.#options.backend.share?.unfinished();
   }
 
   /** What this drains decides whether a cut is clean: it must not be skipped in silence. */
@@ -315,7 +340,7 @@ export class SourceSession {
     if (this.#phase !== "mirroring" || !cutter.isIdle || !this.#hasRoom()) return false;
     if (this.#isBlocked || this.#frames.rx.available() > 0) return false;
     if (backend.drain(dirty)) {
-      dirty.unfinished();
+      this.#unfinished();
       return false;
     }
     if (stores.count > 0) return false;
@@ -559,6 +584,7 @@ export class SourceSession {
   #finish(error: SyncError | undefined): void {
     if (this.#phase === "ended") return;
     this.#phase = "ended";
+    this.#options.backend.share?.detach();
     const isOrderly = error === undefined || (error.kind === "retry" && this.#bug === undefined);
     const code = isOrderly ? "" : error.code;
     const message = error?.message ?? "";

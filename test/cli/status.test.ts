@@ -56,6 +56,23 @@ test("who says nothing, or too much, is told the status; resume is answered", as
   assert.match(await said("resume\n"), /"resumed":\["HALT"\]/);
 });
 
+test("a sync with several targets has a row for each", async (t) => {
+  const home = makeHome(scratchFolder(t), "home");
+  const targets = [
+    { target: "/b", state: "live", lagUs: 10, ackedEpoch: 3, bytesSent: 1000, problems: 0 },
+    { target: "/c", state: "retrying", problems: 2 },
+  ];
+  const whole = { command: "sync", source: "/a", target: "/b, /c", backend: "ebpf", targets };
+  const published = publishStatus(stateDirOf(home), () => whole);
+  t.after(() => published.close());
+  const { stdout } = await runProgram(t, ["status"], { home });
+  const rows = stdout.split("\n").map((line) => line.split(/  +/).slice(1));
+  assert.deepEqual(rows.slice(1, 3), [
+    ["sync", "/a", "/b", "live", "0.01 ms", "3", "-", "1.0 kB", "ebpf", "0"],
+    ["sync", "/a", "/c", "retrying", "-", "-", "-", "-", "ebpf", "2"],
+  ]);
+});
+
 test("a description that fails is told, and ends nothing", async (t) => {
   const stateDir = stateDirOf(makeHome(scratchFolder(t), "home"));
   const published = publishStatus(stateDir, () => {

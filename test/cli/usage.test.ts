@@ -22,7 +22,6 @@ const badUsage: readonly (readonly [string, RegExp])[] = [
   ["xyzzy", /unknown command 'xyzzy'$/],
   ["sync", /missing required argument 'SOURCE'/],
   ["sync a", /missing required argument 'TARGET'/],
-  ["sync a b c", /several targets are not available in this version/],
   ["sync a b --onec", /unknown option '--onec'\. Did you mean --once\?/],
   ["sync a b --backend", /option '--backend <NAME>' argument missing/],
   ["sync a b --backend poll", /'poll' is not available in this version/],

@@ -1,0 +1,275 @@
+/**
+ * `TargetRun`: one target of a `lockstep sync`, from its first link to its end: how it is reached,
+ * what is told of it, and what became of it.
+ *
+ * In: a view of the capture that all targets share. Out: events with the target's name, `state`,
+ * `failure`.
+ * Invariant: nothing that becomes of one target ends another. Only a bug does, and a source that is
+ * not there any more, which each of them sees for itself.
+ */
+import { hostname } from "node:os";
+import { SyncError } from "../base/index.ts";
+import type { CaptureBackend } from "../capture/index.ts";
+import { type Problem, ProblemLog } from "../model/index.ts";
+import { type DeletionLimit, Mirror, serveLink } from "../session/index.ts";
+import {
+  type Address,
+  dial,
+  type Identity,
+  type Link,
+  linkLimits,
+  memoryLinkPair,
+  parseAddress,
+  TrustStore,
+} from "../transport/index.ts";
+import type { Native } from "../world/node/index.ts";
+import type { CommandIo } from "./command-io.ts";
+import { shownHalts, tellHalt, tellResume } from "./halts.ts";
+import { openDirectory, type RemoteTarget, type Target } from "./places.ts";
+import type { TargetReport, TargetState } from "./sync-report.ts";
+
+const dialMsMax = 15_000;
+
+export interface TargetRunOptions {
+  readonly io: CommandIo;
+  readonly files: Native;
+  readonly source: string;
+  readonly rootFd: number;
+  readonly target: Target;
+  /** This target's view. */
+  readonly capture: CaptureBackend;
+  readonly stateDir: string;
+  readonly stateFd: number;
+  /** Of this device; absent when no target is remote. */
+  readonly identity: Identity | undefined;
+  readonly startedUs: number;
+  readonly once: boolean;
+  /** How much may be deleted without asking; everything when absent. */
+  readonly maxDelete: DeletionLimit | undefined;
+  /** A person has agreed to what is deleted until the target is live. */
+  readonly deletionsConfirmed: boolean;
+  /** There are others, which go on: then this one is not given up while it may come back. */
+  readonly hasOthers: boolean;
+  /** Its state is another one now. */
+  readonly onState: () => void;
+}
+
+export class TargetRun {
+  readonly #options: TargetRunOptions;
+  readonly #problems: ProblemLog;
+  readonly #mirror: Mirror;
+  #state: TargetState = "seeding";
+  #failure: SyncError | undefined;
+  #lastError: SyncError | undefined;
+
+  constructor(options: TargetRunOptions) {
+    this.#options = options;
+    this.#problems = new ProblemLog((problem) => this.#tellProblem(problem));
+    const { io, files, target, capture, rootFd, source } = options;
+    const isRemote = target.kind === "remote";
+    this.#mirror = new Mirror({
+      world: io.world,
+      files,
+      backend: capture,
+      rootFd,
+      rootPath: Buffer.from(source),
+      problems: this.#problems,
+      share: isRemote ? target.share : "",
+      subpath: isRemote ? target.subpath : "",
+      device: hostname(),
+      connect: () =>
+        target.kind === "remote"
+          ? this.#dial(target)
+          : this.#served.then(() => this.#connectLocal(target.path)),
+      onLive: () => this.#onLive(),
+      onRetry: (error, delayMs) => this.#onRetry(error, delayMs),
+      isRetried: ({ kind }) => kind === "reject" && options.hasOthers && !options.once,
+      ...(options.maxDelete === undefined ? {} : { maxDelete: options.maxDelete }),
+      deletionsConfirmed: options.deletionsConfirmed,
+      onHalt: (halt) => this.#onHalt(halt),
+      onResume: (halt) => this.#onResume(halt),
+    });
+  }
+
+  get state(): TargetState {
+    return this.#state;
+  }
+
+  /** What ended it, if it could not go on. */
+  get failure(): SyncError | undefined {
+    return this.#failure;
+  }
+
+  get problems(): ProblemLog {
+    return this.#problems;
+  }
+
+  /** For the end: what was told with one path and concerned more. */
+  summary(): string[] {
+    const { target, hasOthers } = this.#options;
+    const where = hasOthers ? `${target.text}: ` : "";
+    return this.#problems.kinds
+      .filter(({ count }) => count > 1)
+      .map(({ side, operation, errno, path, count }) => {
+        return `${where}${side}: ${operation}: ${errno}: ${count} times, first ${path}`;
+      });
+  }
+
+  report(): TargetReport {
+    return {
+      target: this.#options.target.text,
+      state: this.#state,
+      halts: shownHalts(this.#failure?.kind === "halt" ? this.#failure : this.#mirror.halt),
+      problems: this.#problems.count,
+      problemKinds: this.#problems.kinds,
+      recentProblems: this.#problems.kept.slice(-10),
+      error: this.#lastError && { code: this.#lastError.code, message: this.#lastError.message },
+      status: this.#mirror.status(),
+    };
+  }
+
+  /** Until it is stopped or has failed. Rejects only with a bug. */
+  async run(): Promise<void> {
+    try {
+      await this.#mirror.run();
+      this.#setState("stopped");
+    } catch (error) {
+      if (!(error instanceof SyncError)) throw error;
+      this.#failure = error;
+      const isHalt = error.kind === "halt";
+      if (!isHalt) this.#lastError = error;
+      if (!isHalt && this.#options.hasOthers) {
+        this.#tellError(error, "this target is given up", {});
+      }
+      this.#setState(isHalt ? "halted" : "failed");
+    }
+  }
+
+  /** Sends what has happened so far, if there is a link, then lets `run` end. */
+  stop(): void {
+    if (this.isOver) return;
+    this.#setState("stopping");
+    this.#mirror.stop();
+  }
+
+  /** Stopped, or ended by a failure or a halt. */
+  get isOver(): boolean {
+    return this.#state === "stopped" || this.#failure !== undefined;
+  }
+
+  /** A person has looked: goes on if it is halted, and gives the halt. */
+  resume(): SyncError | undefined {
+    const { halt } = this.#mirror;
+    if (this.isOver || halt === undefined) return undefined;
+    this.#mirror.resume();
+    return halt;
+  }
+
+  #setState(state: TargetState): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.#options.onState();
+  }
+
+  async #dial(target: RemoteTarget): Promise<Link> {
+    const { io, stateDir, identity } = this.#options;
+    let failure: SyncError | undefined;
+    for (const { host, port } of addressesOf(target, stateDir, io)) {
+      try {
+        return await dial({
+          world: io.world,
+          identity: identity!,
+          host,
+          port,
+          expectPeerId: target.peerId,
+          timeoutMs: dialMsMax,
+          limits: linkLimits,
+        });
+      } catch (error) {
+        if (!(error instanceof SyncError)) throw error;
+        failure = error;
+      }
+    }
+    throw failure ?? new SyncError("PEER_UNREACHABLE", `no address is known for ${target.text}`);
+  }
+
+  /** The last link's target lets go of its folder when it has applied what it has. */
+  #served: Promise<unknown> = Promise.resolve();
+
+  /** Both ends in this process: no key, no port. */
+  #connectLocal(path: string): Link {
+    const { files, stateFd, io } = this.#options;
+    const { world } = io;
+    const [near, far] = memoryLinkPair({ clock: world.clock, limits: linkLimits });
+    this.#served = serveLink(far, {
+      world,
+      files,
+      spool: { files, dirFd: stateFd },
+      privileged: process.getuid?.() === 0,
+      grant: () => ({ rootFd: openDirectory(files, path), path, problems: this.#problems }),
+    });
+    return near;
+  }
+
+  #onLive(): void {
+    const { io, target, source, startedUs } = this.#options;
+    const seconds = (io.world.clock.monotonicUs() - startedUs) / 1e6;
+    const status = this.#mirror.status();
+    io.event("live", {
+      target: target.text,
+      files: status?.nodes ?? 0,
+      bytes: status?.bytesSent ?? 0,
+      bytesReceived: status?.bytesReceived ?? 0,
+      seconds,
+    });
+    io.say(`live: ${target.text} equals ${source} after ${seconds.toFixed(1)} s`);
+    this.#lastError = undefined;
+    if (this.#state !== "stopping") this.#setState("live");
+  }
+
+  #onHalt(halt: SyncError): void {
+    const { io, source, target, once } = this.#options;
+    tellHalt(io, { source, target: target.text }, halt);
+    if (once) this.#mirror.stop();
+    else if (this.#state !== "stopping") this.#setState("halted");
+  }
+
+  #onResume(halt: SyncError): void {
+    const { io, source, target } = this.#options;
+    tellResume(io, { source, target: target.text }, halt);
+    if (this.#state === "halted") this.#setState("retrying");
+  }
+
+  #onRetry(error: SyncError, delayMs: number): void {
+    this.#lastError = error;
+    this.#tellError(error, `trying again in ${delayMs} ms`, { retryMs: delayMs });
+    this.#setState("retrying");
+  }
+
+  #tellError(error: SyncError, then: string, more: Readonly<Record<string, unknown>>): void {
+    const { io, target, hasOthers } = this.#options;
+    const { code, message } = error;
+    io.event("problem", { target: target.text, code, message, ...more });
+    const where = hasOthers ? `${target.text}: ` : "";
+    io.world.log.write("warn", `${where}${message}; ${then}`, { code });
+  }
+
+  #tellProblem(problem: Problem): void {
+    const { io, target, hasOthers } = this.#options;
+    io.event("problem", { target: target.text, ...problem });
+    const { side, path, operation, errno } = problem;
+    const where = hasOthers ? `${target.text}: ` : "";
+    io.world.log.write("warn", `${where}${side}: ${operation} ${path}: ${errno}`);
+  }
+}
+
+/** Addresses to try, in order: the one in the target's URL, else those of the peer. */
+function addressesOf(target: RemoteTarget, stateDir: string, io: CommandIo): readonly Address[] {
+  if (target.address !== undefined) return [target.address];
+  const trust = TrustStore.open({ stateDir, clock: io.world.clock });
+  const peer = trust.find(target.peerId);
+  if (peer === undefined) {
+    throw new SyncError("PEER_UNTRUSTED", `device ${target.peerId} is not paired with this one`);
+  }
+  return peer.addresses.map((text) => parseAddress(text));
+}
