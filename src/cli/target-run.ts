@@ -220,6 +220,7 @@ export class TargetRun {
       files: status?.nodes ?? 0,
       bytes: status?.bytesSent ?? 0,
       bytesReceived: status?.bytesReceived ?? 0,
+      operations: status?.operations ?? 0,
       seconds,
     });
     io.say(`live: ${target.text} equals ${source} after ${seconds.toFixed(1)} s`);

@@ -1,0 +1,225 @@
+/**
+ * Two trees that have nothing to do with each other, or were one once: one pass makes the target
+ * equal to the source, and a second pass finds nothing to say. On real files, without a kernel's
+ * events, as between two stops.
+ *
+ * Size and time stand for the content (LIMITS of what can be seen without `--checksum`): in the
+ * generated trees equal size and time mean equal content.
+ */
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import fc from "fast-check";
+import type { CaptureBackend } from "../capture/index.ts";
+import { ProblemLog } from "../model/index.ts";
+import { linkLimits, memoryLinkPair } from "../transport/index.ts";
+import { compareTrees, formatDifference } from "../verify/index.ts";
+import { Open } from "../world/index.ts";
+import { native, nodeWorld } from "../world/node/index.ts";
+import { Mirror } from "./mirror.ts";
+import { serveLink } from "./target-service.ts";
+
+const names = ["a", "b", "c", "d"] as const;
+
+/** One step of making a tree. A step that cannot be taken is left out. */
+type Step =
+  | { kind: "file"; path: string; size: number; time: number; mode: number }
+  | { kind: "directory"; path: string; mode: number; time: number }
+  | { kind: "symlink"; path: string; to: string }
+  | { kind: "fifo"; path: string }
+  | { kind: "link"; path: string; from: string }
+  | { kind: "rename"; path: string; from: string }
+  | { kind: "remove"; path: string };
+
+const name = fc.constantFrom(...names);
+const path = fc.array(name, { minLength: 1, maxLength: 3 }).map((parts) => parts.join("/"));
+const time = fc.integer({ min: 1, max: 6 });
+const step: fc.Arbitrary<Step> = fc.oneof(
+  fc.record({
+    kind: fc.constant("file" as const),
+    path,
+    size: fc.constantFrom(0, 1, 5000, 300_000),
+    time,
+    mode: fc.constantFrom(0o600, 0o4755, 0o444),
+  }),
+  fc.record({
+    kind: fc.constant("directory" as const),
+    path,
+    mode: fc.constantFrom(0o700, 0o1777, 0o555),
+    time,
+  }),
+  fc.record({ kind: fc.constant("symlink" as const), path, to: path }),
+  fc.record({ kind: fc.constant("fifo" as const), path }),
+  fc.record({ kind: fc.constant("link" as const), path, from: path }),
+  fc.record({ kind: fc.constant("rename" as const), path, from: path }),
+  fc.record({ kind: fc.constant("remove" as const), path }),
+);
+const steps = fc.array(step, { maxLength: 25 });
+
+/** Equal size and time are equal content. */
+function contentOf(size: number, at: number): Buffer {
+  return Buffer.alloc(size, `${size}/${at};`);
+}
+
+function take(root: string, one: Step): void {
+  const at = join(root, one.path);
+  switch (one.kind) {
+    case "file":
+      fs.writeFileSync(at, contentOf(one.size, one.time), { flag: "wx" });
+      fs.chmodSync(at, one.mode);
+      return fs.utimesSync(at, 0, one.time);
+    case "directory":
+      fs.mkdirSync(at, { recursive: true });
+      fs.chmodSync(at, one.mode);
+      return fs.utimesSync(at, 0, one.time);
+    case "symlink":
+      return fs.symlinkSync(one.to, at);
+    case "fifo": {
+      const fd = open(join(at, ".."));
+      native().mknod(fd, Buffer.from(one.path.split("/").pop() ?? ""), 0o010644, 0);
+      native().close(fd);
+      return;
+    }
+    case "link":
+      return fs.linkSync(join(root, one.from), at);
+    case "rename":
+      return fs.renameSync(join(root, one.from), at);
+    case "remove":
+      return fs.rmSync(at, { recursive: true });
+  }
+}
+
+function takeAll(root: string, all: readonly Step[]): void {
+  for (const one of all) {
+    try {
+      take(root, one);
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error)) throw error;
+    }
+  }
+}
+
+function open(path: string): number {
+  return native().openPath(Buffer.from(path), Open.read | Open.directory);
+}
+
+/** A kernel that tells nothing. */
+const silent: CaptureBackend = {
+  name: "inotify",
+  tellsExtents: false,
+  droppedCount: 0,
+  start: () => {},
+  drain: () => false,
+  watchDirectory: () => 0,
+  unwatchDirectory: () => {},
+  close: () => {},
+};
+
+/** One pass; the operations that it took. */
+async function reconcile(folder: string, source: string, target: string): Promise<number> {
+  const files = native();
+  const world = nodeWorld({ write: () => {} });
+  const [rootFd, stateFd] = [open(source), open(folder)];
+  const problems = new ProblemLog(() => {});
+  const mirror = new Mirror({
+    world,
+    files,
+    backend: silent,
+    rootFd,
+    rootPath: Buffer.from(source),
+    problems,
+    share: "",
+    subpath: "",
+    device: "test",
+    connect: () => {
+      const [near, far] = memoryLinkPair({ clock: world.clock, limits: linkLimits });
+      served = serveLink(far, {
+        world,
+        files,
+        spool: { files, dirFd: stateFd },
+        privileged: true,
+        grant: () => ({ rootFd: open(target), path: target, problems }),
+      });
+      return Promise.resolve(near);
+    },
+    onLive: () => {
+      operationCount = mirror.status()?.operations ?? -1;
+      mirror.stop();
+    },
+    onRetry: (error) => {
+      retried ??= error;
+      mirror.stop();
+    },
+  });
+  let served: Promise<unknown> = Promise.resolve();
+  let retried: Error | undefined;
+  let operationCount = -1;
+  const keepAlive = setInterval(() => {}, 1000);
+  await mirror.run();
+  await served;
+  clearInterval(keepAlive);
+  for (const fd of [rootFd, stateFd]) files.close(fd);
+  if (retried !== undefined) throw retried;
+  assert.deepEqual(problems.kept, []);
+  return operationCount;
+}
+
+async function differences(source: string, target: string): Promise<string[]> {
+  const fds = [open(source), open(target)] as const;
+  const { clock } = nodeWorld({ write: () => {} });
+  const options = {
+    clock,
+    content: true,
+    ignore: new Set<never>(),
+    settleMs: 0,
+    differenceCountMax: 20,
+  };
+  const summary = await compareTrees(native(), ...fds, options, {});
+  for (const fd of fds) native().close(fd);
+  return summary.differences.map(formatDifference);
+}
+
+async function check(makeSource: (at: string) => void, makeTarget: (at: string) => void) {
+  const folder = fs.mkdtempSync(join(tmpdir(), "lockstep-reconcile-"));
+  const [source, target] = [join(folder, "source"), join(folder, "target")];
+  try {
+    for (const root of [source, target]) fs.mkdirSync(root);
+    makeSource(source);
+    makeTarget(target);
+    await reconcile(folder, source, target);
+    assert.deepEqual(await differences(source, target), []);
+    assert.equal(await reconcile(folder, source, target), 0, "operations of a second pass");
+    assert.deepEqual(await differences(source, target), []);
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+const numRuns = process.env["LOCKSTEP_WORKLOADS"] === "all" ? 2000 : 60;
+const skip = process.getuid?.() === 0 ? false : "needs root, to keep owners";
+
+test("of any two trees one pass makes equal ones, and a second is empty", { skip }, async () => {
+  await fc.assert(
+    fc.asyncProperty(steps, steps, async (left, right) => {
+      await check(
+        (source) => takeAll(source, left),
+        (target) => takeAll(target, right),
+      );
+    }),
+    { numRuns },
+  );
+});
+
+test("of a tree and a changed copy of it one pass makes equal ones", { skip }, async () => {
+  await fc.assert(
+    fc.asyncProperty(steps, steps, steps, async (common, left, right) => {
+      await check(
+        (source) => takeAll(source, [...common, ...left]),
+        (target) => takeAll(target, [...common, ...right]),
+      );
+    }),
+    { numRuns },
+  );
+});
