@@ -9,6 +9,8 @@ import errno, hashlib, os, stat, sys
 without = set(sys.argv[3:])
 # A hole may be filled up to what a filesystem allocates at once.
 HOLE_MIN = 65536
+# The rest of a last block is a hole or not: nobody can tell.
+BLOCK = 4096
 
 
 def attributes(path):
@@ -39,7 +41,7 @@ def content(path, size):
                 raise
             data = size
         if data - at >= HOLE_MIN:
-            hole_bytes += data - at
+            hole_bytes += (data - at) // BLOCK * BLOCK
         if data >= size:
             break
         at = os.lseek(fd, data, os.SEEK_HOLE)
