@@ -135,6 +135,12 @@ const syncCommand: CommandRow = {
   options: [
     { long: "--once", help: "End as soon as every target equals the source" },
     {
+      long: "--checksum",
+      help:
+        "At the start, read all files on both sides instead of trusting equal size and time; of " +
+        "what is equal only checksums are sent, and files below 64 KiB",
+    },
+    {
       long: "--backend",
       value: "NAME",
       choices: ["auto", "ebpf", "fanotify", "inotify"],
@@ -459,7 +465,6 @@ export const plannedOptions: readonly string[] = [
   "--durability",
   "--compress",
   "--bwlimit",
-  "--checksum",
   "--dry-run",
   "--cross-mounts",
   "--install-remote",

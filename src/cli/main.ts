@@ -95,7 +95,8 @@ async function sync(args: readonly string[], options: Options, io: CommandIo): P
   const limitText = text(options["maxDelete"]);
   const maxDelete = limitText === undefined ? deletionLimitDefault : parseDeletionLimit(limitText);
   const once = options["once"] === true;
-  return await runSync({ source, targets, once, backend, maxDelete }, io);
+  const checksum = options["checksum"] === true;
+  return await runSync({ source, targets, once, backend, maxDelete, checksum }, io);
 }
 
 async function pair(args: readonly string[], options: Options, io: CommandIo): Promise<ExitCode> {

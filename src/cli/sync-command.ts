@@ -41,6 +41,7 @@ export interface SyncOptions {
   backend: BackendName | "auto";
   /** How much may be deleted without asking; everything when absent. */
   maxDelete: DeletionLimit | undefined;
+  checksum: boolean;
 }
 
 /** What all targets of one sync have in common. */
@@ -135,6 +136,7 @@ async function mirrorAll(
         startedUs,
         once: options.once,
         maxDelete: options.maxDelete,
+        checksum: options.checksum,
         hasOthers: targets.length > 1,
         onState: () => {
           if (options.once && runs.every(isDone)) stopAll();

@@ -46,6 +46,7 @@ export interface TargetRunOptions {
   readonly once: boolean;
   /** How much may be deleted without asking; everything when absent. */
   readonly maxDelete: DeletionLimit | undefined;
+  readonly checksum: boolean;
   /** A person has agreed to what is deleted until the target is live. */
   readonly deletionsConfirmed: boolean;
   /** There are others, which go on: then this one is not given up while it may come back. */
@@ -86,6 +87,7 @@ export class TargetRun {
       isRetried: ({ kind }) => kind === "reject" && options.hasOthers && !options.once,
       ...(options.maxDelete === undefined ? {} : { maxDelete: options.maxDelete }),
       deletionsConfirmed: options.deletionsConfirmed,
+      checksum: options.checksum,
       onHalt: (halt) => this.#onHalt(halt),
       onResume: (halt) => this.#onResume(halt),
     });

@@ -26,6 +26,8 @@ export interface CutterOptions {
   maxDelete?: DeletionLimit;
   /** A person has agreed to what is deleted until the target first equals the source. */
   deletionsConfirmed?: boolean;
+  /** Size and time are not trusted until the target first equals the source. */
+  checksum?: boolean;
   /** How to ask the target what it has of a file; without it content is sent whole. */
   signatures?: SignaturePort;
   /** Whether capture knows which bytes change; it does if absent. */

@@ -85,7 +85,12 @@ export class Cutter {
     this.#directories = new Directories(options.files, options.rootFd, options.tree);
     this.#sources = new SourceFiles(options.files, options.tree, this.#directories);
     const problem = this.#problem.bind(this);
-    this.#metadata = new MetadataComparer({ ...options, dirty: this.dirty, problem });
+    this.#metadata = new MetadataComparer({
+      ...options,
+      dirty: this.dirty,
+      problem,
+      readsAll: () => this.#liveWanted && (options.checksum ?? false),
+    });
     this.#entries = new DirectoryEntries(options.files);
     this.guard = new DeletionGuard(options);
     this.#planner = new NamePlanner({
@@ -138,7 +143,7 @@ export class Cutter {
       lookAtNames: (node) => this.#lookAtNames(node),
       problem,
       problemAt: (parent, name, operation, result) =>
-        this.#problems(parent, name, operation, result),
+        this.#problem(parent, operation, result, name),
     });
   }
 
@@ -549,7 +554,7 @@ export class Cutter {
           ? -1
           : this.#directories.get(tree.names.parent[id]!);
     const name = node === rootId || id === 0 ? noName : tree.names.bytes(id);
-    const differs = this.#metadata.contentDiffers(node, stat);
+    const differs = this.#metadata.mustRead(node, stat);
     if (dirFd >= 0) this.#metadata.compare(node, stat, dirFd, name);
     if (differs) this.#planExtent(node, 0, Infinity);
     else this.#metadata.tellTimes(node, stat);
@@ -583,17 +588,10 @@ export class Cutter {
     );
   }
 
-  #problem(node: number, operation: string, result: number): void {
-    this.#options.problems.add({
-      side: "source",
-      path: this.#tree.path(node),
-      operation,
-      errno: errnoName(result),
-    });
-  }
-
-  #problems(parent: number, name: Uint8Array, operation: string, result: number): void {
-    const path = `${this.#tree.path(parent)}/${Buffer.from(name).toString("utf8")}`;
+  /** `name`: of a child that is no node yet. */
+  #problem(node: number, operation: string, result: number, name?: Uint8Array): void {
+    const below = name === undefined ? "" : `/${Buffer.from(name).toString("utf8")}`;
+    const path = this.#tree.path(node) + below;
     this.#options.problems.add({ side: "source", path, operation, errno: errnoName(result) });
   }
 }

@@ -19,6 +19,9 @@ export class MetadataComparer {
   readonly #writer: OpWriter;
   readonly #dirty: DirtySet;
   readonly #problem: (node: number, operation: string, result: number) => void;
+  readonly #readsAll: () => boolean;
+  /** Files of several names whose content is being read because of `readsAll`. */
+  readonly #linked: Set<number> = new Set();
   readonly #attributes: Uint8Array = new Uint8Array(attributesBytesMax);
 
   constructor(options: {
@@ -27,12 +30,15 @@ export class MetadataComparer {
     writer: OpWriter;
     dirty: DirtySet;
     problem: (node: number, operation: string, result: number) => void;
+    /** Size and time are not to be trusted now: all content is read. */
+    readsAll?: () => boolean;
   }) {
     this.#files = options.files;
     this.#tree = options.tree;
     this.#writer = options.writer;
     this.#dirty = options.dirty;
     this.#problem = options.problem;
+    this.#readsAll = options.readsAll ?? (() => false);
   }
 
   compare(node: number, stat: Float64Array, dirFd: number, name: Uint8Array): void {
@@ -68,6 +74,7 @@ export class MetadataComparer {
     return (
       !this.timesDiffer(node, stat) &&
       !this.contentDiffers(node, stat) &&
+      !this.#isUnread(node, stat) &&
       tree.mode[node] === stat[Stat.mode] &&
       tree.uid[node] === stat[Stat.uid] &&
       tree.gid[node] === stat[Stat.gid] &&
@@ -88,6 +95,19 @@ export class MetadataComparer {
     if (!this.isEqual(node, stat) || tree.byInode(ino, gen) !== 0) return false;
     tree.bindInode(node, ino, gen);
     return true;
+  }
+
+  /** Whether content has to be read when the node is compared. Once for a file of many names. */
+  mustRead(node: number, stat: Float64Array): boolean {
+    const isUnread = this.#isUnread(node, stat);
+    if (isUnread && stat[Stat.nlink]! > 1) this.#linked.add(node);
+    return isUnread || this.contentDiffers(node, stat);
+  }
+
+  /** A file that this epoch has not read, when all are to be read. */
+  #isUnread(node: number, stat: Float64Array): boolean {
+    if (!this.#readsAll() || (stat[Stat.mode]! & Mode.typeMask) !== Mode.regular) return false;
+    return !this.#dirty.wasRead(node) && !this.#linked.has(node);
   }
 
   contentDiffers(node: number, stat: Float64Array): boolean {

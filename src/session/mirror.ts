@@ -56,6 +56,8 @@ export interface MirrorOptions {
   maxDelete?: DeletionLimit;
   /** A person has agreed to what is deleted until the target is live. */
   deletionsConfirmed?: boolean;
+  /** All content is read on both sides until the target has first been equal to the source. */
+  checksum?: boolean;
   /** It waits for a person; or, with TARGET_FULL and TARGET_LOW, for space. */
   onHalt?: (halt: SyncError) => void;
   onResume?: (halt: SyncError) => void;
@@ -72,12 +74,14 @@ export class Mirror {
   #failed = 0;
   readonly #halts: HaltState;
   #deletionsConfirmed: boolean;
+  #isChecksumWanted: boolean;
   #fullDelayMs = fullRetryMsMin;
 
   constructor(options: MirrorOptions) {
     this.#options = options;
     this.#halts = new HaltState(options);
     this.#deletionsConfirmed = options.deletionsConfirmed ?? false;
+    this.#isChecksumWanted = options.checksum ?? false;
     options.backend.start(() => {
       if (this.#session !== undefined) this.#session.kernelReadable();
       // Between links events are of no use: the next link compares everything.
@@ -223,8 +227,10 @@ export class Mirror {
     const session = new SourceSession({
       ...this.#options,
       deletionsConfirmed: this.#deletionsConfirmed,
+      checksum: this.#isChecksumWanted,
       link,
       onLive: () => {
+        this.#isChecksumWanted = false;
         onLive();
         this.#options.onLive();
       },

@@ -66,6 +66,7 @@ export interface SourceSessionOptions {
   maxDelete?: DeletionLimit;
   /** A person has agreed to what is deleted until the target is live. */
   deletionsConfirmed?: boolean;
+  checksum?: boolean;
   /** The target equals the source for the first time, and has said so. */
   onLive: () => void;
 }

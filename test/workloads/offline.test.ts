@@ -64,13 +64,31 @@ const kinds: readonly { make: (path: string) => void }[] = [
 
 /** Starts the program until the target equals the source; the operations that this took. */
 async function runOnce(t: TestContext, pair: Pair): Promise<number> {
+  return Number((await liveAfter(t, pair))["operations"]);
+}
+
+/** The event that tells of it. */
+async function liveAfter(
+  t: TestContext,
+  pair: Pair,
+  more: readonly string[] = [],
+): Promise<Record<string, unknown>> {
   // Without an index, folders that have moved meanwhile are deletions for the safety halt.
-  const args = ["sync", pair.source, pair.target, "--once", "--json", "--max-delete", "100%"];
+  const args = [
+    "sync",
+    pair.source,
+    pair.target,
+    "--once",
+    "--json",
+    "--max-delete",
+    "100%",
+    ...more,
+  ];
   const { exit, stdout, stderr } = await runProgram(t, args, { home: pair.home });
   assert.equal(exit, 0, stderr);
   const live = eventsOf(stdout).find(({ event }) => event === "live");
   assert.equal(typeof live?.["operations"], "number", stdout);
-  return Number(live?.["operations"]);
+  return live ?? {};
 }
 
 async function checkEqual(t: TestContext, pair: Pair): Promise<void> {
@@ -188,3 +206,31 @@ test("both sides changed while nothing ran", (t) =>
     },
     drift,
   ));
+
+/** Other bytes at `at`, and size and time as before. */
+function forge(path: string, at: number): void {
+  const { mtime } = fs.statSync(path);
+  const fd = fs.openSync(path, "r+");
+  fs.writeSync(fd, "forged", at);
+  fs.closeSync(fd);
+  fs.utimesSync(path, mtime, mtime);
+}
+
+test("--checksum finds what has the same size and time, on either side", async (t) => {
+  const pair = pairFor(t);
+  const { source, target, home } = pair;
+  for (const name of ["large", "other", "linked"]) {
+    fs.writeFileSync(join(source, name), Buffer.alloc(3_000_000, name));
+    fs.utimesSync(join(source, name), 9, 9);
+  }
+  fs.linkSync(join(source, "linked"), join(source, "one/linked"));
+  await runOnce(t, pair);
+  for (const path of ["large", "linked", "one/file-9"]) forge(join(source, path), 1000);
+  for (const path of ["other", "one/file-8"]) forge(join(target, path), 800);
+  assert.equal(await runOnce(t, pair), 0, "cannot be seen by size and time");
+  assert.equal((await runProgram(t, ["verify", source, target], { home })).exit, 1);
+  const live = await liveAfter(t, pair, ["--checksum"]);
+  await checkEqual(t, pair);
+  // Of nine million bytes in three files, signatures and what differs; and the small files whole.
+  assert.ok(Number(live["bytes"]) < 500_000, JSON.stringify(live));
+});
