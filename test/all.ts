@@ -76,6 +76,7 @@ import "./workloads/mirror.test.ts";
 import "./workloads/offline.test.ts";
 import "./workloads/parity.test.ts";
 import "./workloads/random.test.ts";
+import "./workloads/resume.test.ts";
 import "./workloads/roots.test.ts";
 import "./workloads/stressors.test.ts";
 import "./workloads/targets.test.ts";

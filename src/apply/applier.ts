@@ -29,10 +29,10 @@ import {
   statSlots,
 } from "../world/index.ts";
 import type { Operations } from "../wire/index.ts";
-import { holdName } from "./hold-name.ts";
+import { holdName, keepName } from "./hold-name.ts";
 import { applyAttributes, dropInheritedAcls, passesAclsOn } from "./apply-attributes.ts";
 import { removeTree } from "./remove-tree.ts";
-import { isRegular, type Staged, stagedNode } from "./staged.ts";
+import { isRegular, makeStaged, type Staged, stagedNode } from "./staged.ts";
 import { stagedCountMax } from "./staged-count.ts";
 
 /** Descriptors of files being written that stay open between operations. */
@@ -84,7 +84,6 @@ export class Applier implements Operations {
     return this.#tree.endId;
   }
 
-  /** New files that are open and have no name yet. */
   get stagedOpenCount(): number {
     return this.#stagedOpenCount;
   }
@@ -103,9 +102,10 @@ export class Applier implements Operations {
   /** Closes everything and removes what waits under a hold name. */
   close(): void {
     this.closeIdle();
-    for (const [node, staged] of this.#staged) {
+    for (const staged of this.#staged.values()) {
       this.#closeStaged(staged);
-      if (staged.named) this.#files.unlink(this.#rootFd, holdName(node), 0);
+      if (staged.isKept || staged.name === undefined) continue;
+      this.#files.unlink(this.#rootFd, staged.name, 0);
     }
     this.#staged.clear();
     for (const node of this.#held) {
@@ -125,6 +125,31 @@ export class Applier implements Operations {
     this.#staged.set(node, staged);
   }
 
+  /** Gives a new file a name of its own, so that a link that ends early was not in vain. */
+  keep(node: number, key: Uint8Array): void {
+    this.#operationCount++;
+    const staged = this.#stagedOf(node);
+    if (staged === undefined || !isRegular(staged)) malformed(`node ${node} cannot be kept`);
+    if (staged.isKept) return;
+    const fd = this.#stagedFd(node, staged);
+    const name = keepName(key);
+    const [files, root] = [this.#files, this.#rootFd];
+    files.unlink(root, name, 0);
+    const own = staged.name;
+    const result = own
+      ? files.rename(root, own, root, name, 0)
+      : files.link(fd, noName, root, name);
+    this.#check(result, node, "keep");
+    staged.name = name;
+    staged.isKept = true;
+  }
+
+  /** Takes over what `keep` of an earlier link has left: a node of the tree, without a name. */
+  adopt(node: number, key: Uint8Array): void {
+    const staged = stagedNode(this.#tree.mode[node]!, 0, noName);
+    this.#staged.set(node, { ...staged, name: keepName(key), isKept: true });
+  }
+
   /**
    * Descriptor of a new regular file. Opened when it is needed, because a directory of a million
    * new files is announced as a whole and then filled file by file.
@@ -132,13 +157,15 @@ export class Applier implements Operations {
   #stagedFd(node: number, staged: Staged): number {
     if (staged.fd >= 0) return staged.fd;
     if (this.#stagedOpenCount >= this.stagedCountMax) malformed("too many files without a name");
-    const flags = Open.temporary | Open.readWrite;
+    const isThere = staged.name !== undefined;
+    const flags = isThere ? Open.readWrite | Open.noFollow : Open.temporary | Open.readWrite;
     // Nobody can reach it before it has a name, so it may have its permissions from the beginning.
-    let fd = this.#files.openBeneath(this.#rootFd, noName, flags, staged.mode & 0o777);
-    if (fd === -Errno.EOPNOTSUPP || fd === -Errno.EISDIR || fd === -Errno.ENOENT) {
-      staged.named = true;
+    const mode = isThere ? 0 : staged.mode & 0o777;
+    let fd = this.#files.openBeneath(this.#rootFd, staged.name ?? noName, flags, mode);
+    if (!isThere && [-Errno.EOPNOTSUPP, -Errno.EISDIR, -Errno.ENOENT].includes(fd)) {
+      staged.name = holdName(node);
       const create = Open.create | Open.exclusive | Open.readWrite | Open.noFollow;
-      fd = this.#files.openBeneath(this.#rootFd, holdName(node), create, 0o600);
+      fd = this.#files.openBeneath(this.#rootFd, staged.name, create, 0o600);
     }
     staged.fd = this.#check(fd, rootId, "create");
     this.#stagedOpenCount++;
@@ -158,8 +185,7 @@ export class Applier implements Operations {
     const result = this.#files.pwrite(fd, bytes, start, end - start, position);
     if (result < 0) this.#check(result, node, "write");
     const tree = this.#tree;
-    const reached = position + end - start;
-    if (reached > tree.size[node]!) tree.size[node] = reached;
+    tree.size[node] = Math.max(tree.size[node]!, position + end - start);
   }
 
   zero(node: number, position: number, length: number): void {
@@ -202,14 +228,18 @@ export class Applier implements Operations {
     if (from.position + length > tree.size[from.node]!) malformed("a clone from beyond the end");
     const fromFd = this.#readableFd(from.node);
     const toFd = this.#writableFd(node);
+    // A file that is shorter than it should be was changed by someone else: ENODATA.
     const result = this.#files.cloneRange(toFd, fromFd, from.position, length, position);
-    // A file that is shorter than it should be was changed by someone else.
-    if (result < 0) this.#check(result, node, "clone");
-    if (position + length > tree.size[node]!) tree.size[node] = position + length;
+    this.#check(result, node, "clone");
+    tree.size[node] = Math.max(tree.size[node]!, position + length);
   }
 
   /** Opens a file with a name for reading: a descriptor of the caller's, or a negative errno. */
   openToRead(node: number): number {
+    const kept = this.#stagedOf(node);
+    if (kept?.isKept) {
+      return this.#files.openBeneath(this.#rootFd, kept.name!, Open.read | Open.noFollow, 0);
+    }
     const isFile = this.#tree.isLive(node) && this.#tree.firstName[node] !== 0;
     if (!isFile || (this.#tree.mode[node]! & Mode.typeMask) !== Mode.regular) return -Errno.EINVAL;
     return this.#openFile(node, Open.read);
@@ -246,8 +276,8 @@ export class Applier implements Operations {
   #placeStaged(node: number, staged: Staged, dirFd: number, name: Uint8Array): void {
     const files = this.#files;
     if (isRegular(staged)) this.#stagedFd(node, staged);
-    if (staged.named) {
-      this.#check(files.rename(this.#rootFd, holdName(node), dirFd, name, 0), node, "rename");
+    if (staged.name !== undefined) {
+      this.#check(files.rename(this.#rootFd, staged.name, dirFd, name, 0), node, "rename");
     } else {
       let result = this.#make(node, staged, dirFd, name);
       if (result === -Errno.EEXIST && (staged.mode & Mode.typeMask) !== Mode.directory) {
@@ -262,22 +292,9 @@ export class Applier implements Operations {
   }
 
   #make(node: number, staged: Staged, dirFd: number, name: Uint8Array): number {
-    const files = this.#files;
-    switch (staged.mode & Mode.typeMask) {
-      case Mode.regular:
-        return files.link(staged.fd, noName, dirFd, name);
-      case Mode.directory:
-        return files.mkdir(dirFd, name, 0o700);
-      case Mode.symlink:
-        return files.symlink(dirFd, name, staged.symlinkTarget);
-      default: {
-        const result = files.mknod(dirFd, name, staged.mode, staged.rdev);
-        if (result !== -Errno.EPERM) return result;
-        // Without CAP_MKNOD an empty file keeps the name, and the user is told.
-        this.#problem(node, "mknod", result);
-        return files.mknod(dirFd, name, Mode.regular | 0o600, 0);
-      }
-    }
+    return makeStaged(this.#files, staged, { dirFd, name }, (result) =>
+      this.#problem(node, "mknod", result),
+    );
   }
 
   rename(
@@ -351,7 +368,7 @@ export class Applier implements Operations {
     const staged = this.#staged.get(node);
     if (staged !== undefined) {
       this.#closeStaged(staged);
-      if (staged.named) this.#files.unlink(this.#rootFd, holdName(node), 0);
+      if (staged.name !== undefined) this.#files.unlink(this.#rootFd, staged.name, 0);
       this.#staged.delete(node);
     } else if (this.#held.delete(node)) {
       const result = removeTree(this.#files, this.#rootFd, this.#rootFd, holdName(node));

@@ -4,10 +4,15 @@
  * epoch; one that a crash left behind is removed when the target is scanned.
  */
 
-import { holdPrefix } from "../wire/index.ts";
+import { holdPrefix, keepPrefix } from "../wire/index.ts";
 
-export { isHoldName } from "../wire/index.ts";
+export { isHoldName, keepKeyOf } from "../wire/index.ts";
 
 export function holdName(node: number): Uint8Array {
   return Buffer.concat([holdPrefix, Buffer.from(String(node))]);
+}
+
+/** Where a file waits that an interrupted link has begun. */
+export function keepName(key: Uint8Array): Uint8Array {
+  return Buffer.concat([keepPrefix, key]);
 }

@@ -10,10 +10,12 @@ import { Directories, DirectoryEntries } from "../descriptors/index.ts";
 import { rootId, type Tree } from "../tree/index.ts";
 import { errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import { attributesBytesMax, type ManifestEntry, symlinkBytesMax } from "../wire/index.ts";
-import { isHoldName } from "./hold-name.ts";
+import { isHoldName, keepKeyOf } from "./hold-name.ts";
 import { removeTree } from "./remove-tree.ts";
 
 const nothing: Uint8Array = new Uint8Array(0);
+/** Files of earlier links that the source is told of. */
+export const keptCountMax = 1024;
 
 export class TargetScan {
   readonly #files: Files;
@@ -25,12 +27,23 @@ export class TargetScan {
   readonly #pending: number[] = [];
   readonly #scratch: Uint8Array = new Uint8Array(attributesBytesMax);
   readonly #rootStat: Float64Array = new Float64Array(statSlots);
+  readonly #kept: ((node: number, key: Uint8Array) => void) | undefined;
   #current = 0;
   /** Entries on other filesystems, which were left alone. */
   mountCount = 0;
 
-  /** `tree` must be empty but for its root. */
-  constructor(files: Files, rootFd: number, tree: Tree, tell: (entry: ManifestEntry) => void) {
+  /**
+   * `tree` must be empty but for its root. `kept` hears of files that an earlier link has begun;
+   * without it they are removed.
+   */
+  constructor(
+    files: Files,
+    rootFd: number,
+    tree: Tree,
+    tell: (entry: ManifestEntry) => void,
+    kept?: (node: number, key: Uint8Array) => void,
+  ) {
+    this.#kept = kept;
     this.#files = files;
     this.#rootFd = rootFd;
     this.#tree = tree;
@@ -67,6 +80,7 @@ export class TargetScan {
 
   #visit(parent: number, dirFd: number, name: Uint8Array, stat: Float64Array): void {
     if (parent === rootId && isHoldName(name)) {
+      if (this.#keeps(name, stat)) return;
       removeTree(this.#files, this.#rootFd, dirFd, name.slice());
       return;
     }
@@ -79,6 +93,36 @@ export class TargetScan {
     }
     this.#enter(parent, name, stat, dirFd);
   }
+
+  /** A file that an earlier link has begun, if the source can go on with it. */
+  #keeps(name: Uint8Array, stat: Float64Array): boolean {
+    const key = keepKeyOf(name);
+    const isFile = (stat[Stat.mode]! & Mode.typeMask) === Mode.regular && stat[Stat.nlink] === 1;
+    if (this.#kept === undefined || key === undefined || !isFile) return false;
+    if (this.#keptCount >= keptCountMax) return false;
+    this.#keptCount++;
+    const mode = stat[Stat.mode]!;
+    const node = this.#tree.addNode(mode);
+    this.#tree.size[node] = stat[Stat.size]!;
+    this.#tell({
+      node,
+      parent: 0,
+      mode,
+      uid: 0,
+      gid: 0,
+      rdev: 0,
+      size: stat[Stat.size]!,
+      mtimeSec: 0,
+      mtimeNsec: 0,
+      name: key,
+      symlinkTarget: nothing,
+      attributes: nothing,
+    });
+    this.#kept(node, key);
+    return true;
+  }
+
+  #keptCount = 0;
 
   #enter(parent: number, name: Uint8Array, stat: Float64Array, dirFd: number): void {
     const tree = this.#tree;

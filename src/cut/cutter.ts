@@ -19,8 +19,9 @@ import { ContentReader } from "./content-reader.ts";
 import type { CutCounters, CutterOptions } from "./cutter-options.ts";
 import { DeletionGuard } from "./deletion-guard.ts";
 import { type DirtyNode, DirtySet } from "./dirty-set.ts";
-import { type ContentTask, FileTasks, type NewFileTask, type TaskResult } from "./file-tasks.ts";
-import { openAttemptsMax, orderedBytesMax, roundCountMax, waitingTaskCountMax } from "./limits.ts";
+import { FileTasks, type TaskResult } from "./file-tasks.ts";
+import { openAttemptsMax, orderedBytesMax, roundCountMax } from "./limits.ts";
+import { KeptFiles } from "./kept-files.ts";
 import { MappedStores } from "./mapped-stores.ts";
 import { MetadataComparer } from "./metadata-comparer.ts";
 import { NameObserver } from "./name-observer.ts";
@@ -28,6 +29,7 @@ import { NamePlanner } from "./name-planner.ts";
 import { resolvePath } from "./path-resolver.ts";
 import type { Slot } from "./slot.ts";
 import { isGone, SourceFiles } from "./source-files.ts";
+import { TaskQueue } from "./task-queue.ts";
 import type { Task } from "./task.ts";
 
 /** Tasks done in one step before the event loop has its turn. */
@@ -60,12 +62,9 @@ export class Cutter {
   readonly guard: DeletionGuard;
   readonly #reader: ContentReader;
   readonly #fileTasks: FileTasks;
+  readonly kept: KeptFiles;
   readonly #stat: Float64Array = new Float64Array(statSlots);
-  /** Done from the end: the last is the next. */
-  readonly #tasks: Task[] = [];
-  readonly #planned: Task[] = [];
-  /** Of these the target is to answer something first. Oldest first. */
-  readonly #waiting: (NewFileTask | ContentTask)[] = [];
+  readonly #tasks: TaskQueue = new TaskQueue();
   #epoch = 0;
   #round = 0;
   #liveWanted = false;
@@ -92,6 +91,7 @@ export class Cutter {
       readsAll: () => this.#liveWanted && (options.checksum ?? false),
     });
     this.#entries = new DirectoryEntries(options.files);
+    this.kept = new KeptFiles(options.tree, options.writer);
     this.guard = new DeletionGuard(options);
     this.#planner = new NamePlanner({
       ...options,
@@ -101,10 +101,11 @@ export class Cutter {
       forget: (node) => this.#forget(node),
       tasks: {
         newFile: (node, parent, name, stat) =>
-          this.#planned.push(this.#fileTasks.newFile(node, parent, name, stat)),
+          this.#tasks.plan(this.#fileTasks.newFile(node, parent, name, stat)),
+        claimKept: (stat) => this.kept.claim(stat),
         moved: (node, parent, name) => this.#fileTasks.bases.left(parent, name, node),
         linkLater: (node, parent, name) =>
-          this.#planned.push({ kind: "link", ...this.#idOf(node), parent, name }),
+          this.#tasks.plan({ kind: "link", ...this.#idOf(node), parent, name }),
         scan: (node, deep) => this.#planScan(node, deep, 0),
         compare: (node, stat) => this.#planCompare(node, stat),
       },
@@ -138,6 +139,7 @@ export class Cutter {
       reader,
       metadata: this.#metadata,
       planner: this.#planner,
+      kept: this.kept,
       delta: signatures === undefined ? undefined : { ...this.#options, dirty, reader, signatures },
       isSeeding: () => this.#liveWanted,
       lookAtNames: (node) => this.#lookAtNames(node),
@@ -153,11 +155,7 @@ export class Cutter {
   }
 
   get isIdle(): boolean {
-    return (
-      this.#tasks.length + this.#waiting.length === 0 &&
-      this.dirty.isEmpty &&
-      this.#writer.operationCount === 0
-    );
+    return this.#tasks.isEmpty && this.dirty.isEmpty && this.#writer.operationCount === 0;
   }
 
   /** Compares the whole source with the tree; the epoch that ends it is marked live. */
@@ -174,50 +172,32 @@ export class Cutter {
   step(): boolean {
     for (let done = 0; done < taskCountPerStep; done++) {
       if (!this.#options.hasRoom()) return false;
-      const task = this.#nextTask();
+      const task = this.#tasks.next();
       if (task !== undefined) {
         const result = this.#do(task);
         if (result === "room") return false;
         if (result === "more") return true;
         continue;
       }
-      if (this.#waiting.length > 0 || !this.#next()) return false;
+      if (!this.#tasks.isEmpty || !this.#next()) return false;
     }
     return true;
   }
 
   /** It can go on only when the target has answered. */
   get isWaiting(): boolean {
-    const isFull = this.#waiting.length >= waitingTaskCountMax;
-    return (isFull || (this.#tasks.length === 0 && this.#waiting.length > 0)) && !this.#hasAnswer;
-  }
-
-  get #hasAnswer(): boolean {
-    return this.#waiting.some((task) => task.delta?.isReady ?? true);
-  }
-
-  /** What waits for the target gives way to other tasks, as long as it is not too much. */
-  #nextTask(): Task | undefined {
-    const isFull = this.#waiting.length >= waitingTaskCountMax;
-    if (this.#waiting.length > 0 && (isFull || this.#tasks.length === 0)) {
-      const ready = this.#waiting.findIndex((task) => task.delta?.isReady ?? true);
-      if (ready >= 0) this.#tasks.push(...this.#waiting.splice(ready, 1));
-      else if (isFull) return undefined;
-    }
-    return this.#tasks[this.#tasks.length - 1];
+    return this.#tasks.isWaiting;
   }
 
   /** Closes descriptors that have rested. */
   closeIdle(): void {
-    if (this.#tasks.length + this.#waiting.length > 0) return;
+    if (!this.#tasks.isEmpty) return;
     this.#sources.clear();
     this.#directories.clear();
   }
 
   close(): void {
-    for (const task of [...this.#tasks, ...this.#waiting]) this.#letGo(task);
-    this.#tasks.length = 0;
-    this.#waiting.length = 0;
+    for (const task of this.#tasks.takeAll()) this.#letGo(task);
     this.#sources.clear();
     this.#directories.clear();
   }
@@ -246,6 +226,7 @@ export class Cutter {
 
   #commit(): void {
     if (this.guard.hasRemoved) this.guard.checkEpoch();
+    if (this.#liveWanted) this.kept.dropAll();
     const fuzzy = this.dirty.conflict || this.#postponed.length > 0;
     const live = this.#liveWanted && !this.dirty.rescan;
     this.#epoch++;
@@ -307,7 +288,7 @@ export class Cutter {
       this.#planScan(node, deep, attempts);
     }
     this.#planNodes();
-    this.#queue();
+    this.#tasks.putFirst();
     dirty.clearMoved();
   }
 
@@ -318,7 +299,7 @@ export class Cutter {
     const part = this.dirty.takeOrdered(this.#options.orderedBytes ?? orderedBytesMax);
     if (part === undefined) return false;
     this.#planExtent(part.node, part.from, part.to);
-    this.#queue();
+    this.#tasks.putFirst();
     return true;
   }
 
@@ -337,16 +318,16 @@ export class Cutter {
   }
 
   #planScan(node: number, deep: boolean, attempts: number): void {
-    this.#planned.push({ kind: "scan", ...this.#idOf(node), deep, attempts });
+    this.#tasks.plan({ kind: "scan", ...this.#idOf(node), deep, attempts });
   }
 
   #planCompare(node: number, stat: Float64Array): void {
-    this.#planned.push({ kind: "compare", ...this.#idOf(node), stat });
+    this.#tasks.plan({ kind: "compare", ...this.#idOf(node), stat });
   }
 
   #planContent(node: number, extents: ExtentList, attempts: number): void {
     if (this.#fileTasks.mustWait(node, extents)) this.#postponed.push(node);
-    else this.#planned.push(this.#fileTasks.content(node, extents, attempts));
+    else this.#tasks.plan(this.#fileTasks.content(node, extents, attempts));
   }
 
   #idOf(node: number): { node: number; birth: number } {
@@ -409,12 +390,6 @@ export class Cutter {
     this.#planContent(node, extents, 0);
   }
 
-  /** Puts what was planned in front of what waits, first planned first done. */
-  #queue(): void {
-    for (let i = this.#planned.length - 1; i >= 0; i--) this.#tasks.push(this.#planned[i]!);
-    this.#planned.length = 0;
-  }
-
   /** No task is left: what was found nowhere goes, and directories get their times back. */
   #endRound(): void {
     this.#planner.bury();
@@ -440,15 +415,15 @@ export class Cutter {
     if (task.kind === "newFile" || task.kind === "content") {
       const result =
         task.kind === "newFile" ? this.#fileTasks.doNewFile(task) : this.#fileTasks.doContent(task);
-      if (result === "done" || result === "waiting") this.#tasks.pop();
-      if (result === "waiting") this.#waiting.push(task);
+      if (result === "done") this.#tasks.pop();
+      if (result === "waiting") this.#tasks.putOff();
       return result;
     }
     this.#tasks.pop();
     if (task.kind === "scan") this.#scan(task.node, task.deep, task.attempts);
     else if (task.kind === "compare") this.#compare(task.node, task.stat);
     else this.#link(task.node, task.parent, task.name);
-    this.#queue();
+    this.#tasks.putFirst();
     return "done";
   }
 

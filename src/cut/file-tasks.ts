@@ -5,13 +5,14 @@
  * the target has a file to start from; such a task waits for an answer while others go on.
  */
 import type { Directories } from "../descriptors/index.ts";
-import type { ExtentList, Tree } from "../tree/index.ts";
+import { type ExtentList, rootId, type Tree } from "../tree/index.ts";
 import { type Files, Stat, statSlots } from "../world/index.ts";
 import { BasisFinder } from "./basis-finder.ts";
 import { type ContentReader, startReading, startReadingAll } from "./content-reader.ts";
 import { DeltaContent, type DeltaContext, type DeltaStep } from "./delta-content.ts";
 import type { DirtySet } from "./dirty-set.ts";
 import { deltaLiveBytesMin, deltaSeedBytesMin, openAttemptsMax } from "./limits.ts";
+import type { KeptFiles } from "./kept-files.ts";
 import type { MetadataComparer } from "./metadata-comparer.ts";
 import type { NamePlanner } from "./name-planner.ts";
 import { isGone, type SourceFiles } from "./source-files.ts";
@@ -33,6 +34,7 @@ export interface FileTasksOptions {
   reader: ContentReader;
   metadata: MetadataComparer;
   planner: NamePlanner;
+  kept: KeptFiles;
   delta: DeltaContext | undefined;
   deltaBytesMin?: number;
   tellsExtents?: boolean;
@@ -61,7 +63,10 @@ export class FileTasks {
   newFile(node: number, parent: number, name: Uint8Array, stat: Float64Array): NewFileTask {
     const birth = this.#of.tree.birth[node]!;
     const size = stat[Stat.size]!;
-    const basis = this.#isWorth(size) ? this.bases.find(node, parent, name, stat) : 0;
+    // A kept file is a node of the target before it has content of ours: it has a size.
+    const isKept = this.#of.tree.size[node]! > 0;
+    const found = !isKept && this.#isWorth(size) ? this.bases.find(node, parent, name, stat) : 0;
+    const basis = isKept ? node : found;
     const delta = this.#delta(node, basis);
     return {
       kind: "newFile",
@@ -129,6 +134,8 @@ export class FileTasks {
     if (opened) task.fd = sources.open(parent, name, node);
     if (task.fd < 0) return this.#giveUp(task, task.fd);
     const known = opened ? sources.stat : undefined;
+    // The target's root gets a name that goes again.
+    if (known !== undefined && this.#of.kept.keep(node, known)) planner.touched.add(rootId);
     const wasDelta = task.delta !== undefined;
     const step = wasDelta ? this.#stepDelta(task, task.fd) : "whole";
     const isWhole = step === "whole";

@@ -10,6 +10,8 @@ export const orderedBytesMax = 4194304;
  */
 export const deltaSeedBytesMin = 65536;
 export const deltaLiveBytesMin = 1048576;
+/** New files of this size are kept by the target when a link ends before they are whole. */
+export const keptBytesMin = 4194304;
 /** Names of which is remembered what had them last. */
 export const formerNameCountMax = 64;
 /** Files of one size and time that are looked at for a basis. */

@@ -26,6 +26,8 @@ import { genOf, inoOf, type Slot, slotKey } from "./slot.ts";
 export interface PlannedTasks {
   /** Read all of a new file, then give it its name. */
   newFile(node: number, parent: number, name: Uint8Array, stat: Float64Array): void;
+  /** What the target has of this file from an earlier link: a node without a name, or 0. */
+  claimKept(stat: Float64Array): number;
   /** A node has moved away from this name. */
   moved(node: number, parent: number, name: Uint8Array): void;
   /** Give a node one more name, once it has its first. */
@@ -475,9 +477,11 @@ export class NamePlanner {
       this.#dirty.addName(parent, name, 0);
       return;
     }
-    const node = tree.addNode(mode); // announced below: the target takes ids in order
+    const kept = kind === Mode.regular ? this.#tasks.claimKept(stat) : 0;
+    const node = kept !== 0 ? kept : tree.addNode(mode);
     tree.bindInode(node, inoOf(slot), genOf(slot));
-    this.#writer.create(node, mode, stat[Stat.rdev]!, target);
+    // Announced at once: the target takes ids in order.
+    if (kept === 0) this.#writer.create(node, mode, stat[Stat.rdev]!, target);
     if (kind === Mode.symlink) tree.symlinkTarget.set(node, target);
     // The target does not have this yet: compare() says what differs.
     tree.uid[node] = 0xffffffff;

@@ -24,6 +24,7 @@ const ownOperations: ReadonlySet<number> = new Set([
   FrameType.meta,
   FrameType.attributes,
   FrameType.times,
+  FrameType.keep,
 ]);
 
 export class EarlyFiles {

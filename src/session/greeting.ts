@@ -6,7 +6,8 @@ import { type Bye, protocolVersion } from "../wire/index.ts";
 export const programVersion = "0.1.0";
 /** Features of this version; both sides use what both have. */
 export const deltaFeature = "delta";
-export const features: readonly string[] = [deltaFeature];
+export const keepFeature = "keep";
+export const features: readonly string[] = [deltaFeature, keepFeature];
 
 export function checkProtocol(theirs: number): void {
   if (theirs === protocolVersion) return;

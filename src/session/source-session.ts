@@ -16,7 +16,7 @@ import { type CutCounters, Cutter, type DeletionLimit } from "../cut/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import { rootId, Tree } from "../tree/index.ts";
-import type { Files, Timer, World } from "../world/index.ts";
+import { type Files, Mode, type Timer, type World } from "../world/index.ts";
 import {
   ackBytes,
   decodeAnswer,
@@ -28,6 +28,7 @@ import {
   f64,
   FrameReader,
   FrameType,
+  isKeepKey,
   type ManifestEntry,
   OpWriter,
   protocolVersion,
@@ -41,6 +42,7 @@ import {
   checkProtocol,
   deltaFeature,
   features,
+  keepFeature,
   programVersion,
 } from "./greeting.ts";
 import { Heartbeat } from "./heartbeat.ts";
@@ -507,6 +509,8 @@ export class SourceSession {
     if (this.#phase !== "greeting") throw new SyncError("PEER_MALFORMED", "a second welcome");
     checkProtocol(welcome.protocol);
     this.#asker.isEnabled = welcome.features.includes(deltaFeature);
+    this.#canKeep = this.#asker.isEnabled && welcome.features.includes(keepFeature);
+    this.#cutter.kept.isEnabled = this.#canKeep;
     this.#phase = "manifest";
   }
 
@@ -514,6 +518,7 @@ export class SourceSession {
     if (this.#phase !== "manifest") throw new SyncError("PEER_MALFORMED", "a stray manifest entry");
     const tree = this.#tree;
     const { node, parent, name } = entry;
+    if (parent === 0 && name.length > 0) return this.#onKept(entry);
     const isRoot = node === rootId && parent === 0 && name.length === 0;
     const isKnown = tree.isLive(node);
     const parentFits = isRoot || (tree.isLive(parent) && tree.isDirectory(parent));
@@ -535,6 +540,21 @@ export class SourceSession {
     if (entry.attributes.length > 0) tree.attributes.set(node, entry.attributes);
     if (!isRoot) tree.addName(parent, name, node);
   }
+
+  /** A file that an earlier link has begun. It has no name on the target. */
+  #onKept({ node, mode, size, name }: ManifestEntry): void {
+    const tree = this.#tree;
+    const isFile = (mode & Mode.typeMask) === Mode.regular;
+    if (!this.#canKeep || !isFile || !isKeepKey(name) || node !== tree.endId) {
+      throw new SyncError("PEER_MALFORMED", "a kept file does not fit the tree");
+    }
+    tree.addNode(mode, node);
+    tree.size[node] = size;
+    this.#cutter.kept.learn(name, node);
+  }
+
+  /** The target keeps what it has of a file that was being sent when a link ended. */
+  #canKeep = false;
 
   #onManifestEnd(): void {
     if (this.#phase !== "manifest") throw new SyncError("PEER_MALFORMED", "a stray manifest end");

@@ -14,7 +14,7 @@ import {
   type Hello,
   OpWriter,
 } from "../wire/index.ts";
-import { checkProtocol } from "./greeting.ts";
+import { checkProtocol, keepFeature } from "./greeting.ts";
 import type { SpoolPlace } from "./held-epoch.ts";
 import { greetingMsMax } from "./limits.ts";
 import { TargetSession } from "./target-session.ts";
@@ -116,6 +116,7 @@ function open(
     ...options,
     link,
     rootFd: granted.rootFd,
+    canKeep: hello.features.includes(keepFeature),
     problems: granted.problems,
     onLive: () => granted.onLive?.(),
   });

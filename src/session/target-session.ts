@@ -58,6 +58,8 @@ export interface TargetSessionOptions {
   spool: SpoolPlace;
   problems: ProblemLog;
   privileged: boolean;
+  /** The source can go on with files that an earlier link has begun. */
+  canKeep: boolean;
   onLive: () => void;
 }
 
@@ -321,6 +323,7 @@ export class TargetSession {
           this.#options.rootFd,
           this.#tree,
           (entry) => this.#writer.controlLater(FrameType.manifestEntry, encodeManifestEntry(entry)),
+          this.#options.canKeep ? (node, key) => this.#applier.adopt(node, key) : undefined,
         );
         if (this.#scan.step()) continue;
         this.#isScanning = false;

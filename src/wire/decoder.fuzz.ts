@@ -55,6 +55,7 @@ const checks: Operations = {
   },
   link: (_node, _parent, name) => expectName(name),
   unlink: (_parent, name) => expectName(name),
+  keep: (_node, key) => expectName(key),
   remove: () => {},
   detach: () => {},
   meta: () => {},

@@ -19,7 +19,14 @@ export {
 export type { Bye, Hello, Welcome, WireProblem } from "./control.ts";
 export { FrameReader } from "./frame-reader.ts";
 export { f64, u32 } from "./little-endian.ts";
-export { holdPrefix, isHoldName } from "./hold-prefix.ts";
+export {
+  holdPrefix,
+  isHoldName,
+  isKeepKey,
+  keepKeyBytesMax,
+  keepKeyOf,
+  keepPrefix,
+} from "./hold-prefix.ts";
 export { decodeManifestEntry, encodeManifestEntry } from "./manifest.ts";
 export type { ManifestEntry } from "./manifest.ts";
 export { decodeCommit, decodeOperation } from "./op-decoder.ts";

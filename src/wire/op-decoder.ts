@@ -6,6 +6,7 @@
  * Errors: PEER_MALFORMED. Views passed on are valid only during the call.
  */
 import { SyncError } from "../base/index.ts";
+import { isKeepKey } from "./hold-prefix.ts";
 import { f64, u32 } from "./little-endian.ts";
 import {
   attributesBytesMax,
@@ -38,6 +39,7 @@ export interface Operations {
   ): void;
   link(node: number, parent: number, name: Uint8Array): void;
   unlink(parent: number, name: Uint8Array): void;
+  keep(node: number, key: Uint8Array): void;
   remove(node: number): void;
   detach(node: number): void;
   meta(node: number, mode: number, uid: number, gid: number): void;
@@ -90,6 +92,12 @@ export function decodeOperation(
     }
     case FrameType.rename:
       return decodeRename(bytes, start, end, to);
+    case FrameType.keep: {
+      atLeast(length, 5);
+      const key = bytes.subarray(start + 4, end);
+      if (!isKeepKey(key)) malformed("a kept file has no such key");
+      return to.keep(u32(bytes, start), key);
+    }
     case FrameType.remove:
       exactly(length, 4);
       return to.remove(u32(bytes, start));

@@ -153,6 +153,14 @@ export class OpWriter {
     this.#end(length);
   }
 
+  /** Has a new file stay when the link ends before it has a name. The key is `isKeepKey`. */
+  keep(node: number, key: Uint8Array): void {
+    const at = this.#begin(FrameType.keep, 4 + key.length);
+    this.#view.setUint32(at, node, true);
+    this.#slab.set(key, at + 4);
+    this.#end(4 + key.length);
+  }
+
   remove(node: number): void {
     this.#node(FrameType.remove, node);
   }

@@ -30,6 +30,7 @@ export type Told =
       length: number;
     }
   | { op: "unlink"; parent: number; name: Uint8Array }
+  | { op: "keep"; node: number; key: Uint8Array }
   | { op: "remove" | "detach"; node: number }
   | { op: "meta"; node: number; mode: number; uid: number; gid: number }
   | { op: "times"; node: number; sec: number; nsec: number }
@@ -63,6 +64,7 @@ export function recorder(into: Told[]): Operations {
         exchange,
       }),
     unlink: (parent, name) => into.push({ op: "unlink", parent, name: copy(name) }),
+    keep: (node, key) => into.push({ op: "keep", node, key: copy(key) }),
     remove: (node) => into.push({ op: "remove", node }),
     detach: (node) => into.push({ op: "detach", node }),
     meta: (node, mode, uid, gid) => into.push({ op: "meta", node, mode, uid, gid }),
@@ -101,6 +103,8 @@ export function tell(writer: OpWriter, told: Told): void {
       );
     case "unlink":
       return writer.unlink(told.parent, told.name);
+    case "keep":
+      return writer.keep(told.node, told.key);
     case "remove":
       return writer.remove(told.node);
     case "detach":
@@ -157,6 +161,11 @@ export const operation: fc.Arbitrary<Told> = fc.oneof(
   }),
   record({ op: fc.constant("zero" as const), node: u32, position: whole, length: whole }),
   record({ op: fc.constant("truncate" as const), node: u32, size: whole }),
+  record({
+    op: fc.constant("keep" as const),
+    node: u32,
+    key: fc.stringMatching(/^[0-9a-z.]{1,64}$/).map((key) => new TextEncoder().encode(key)),
+  }),
   record({
     op: fc.constant("clone" as const),
     node: u32,

@@ -50,6 +50,7 @@ export const FrameType = {
   times: 44,
   attributes: 45,
   commit: 46,
+  keep: 47,
 } as const;
 export type FrameType = (typeof FrameType)[keyof typeof FrameType];
 

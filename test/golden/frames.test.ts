@@ -118,6 +118,12 @@ const frames: Record<string, (writer: OpWriter) => void> = {
   exchange: (w) => w.rename(1, text("a.txt"), 5, text("b.txt"), 1),
   link: (w) => w.link(2, 5, text("c.txt")),
   unlink: (w) => w.unlink(5, text("c.txt")),
+  keep: (w) => w.keep(2, text("1f3.9")),
+  "manifest-kept": (w) =>
+    w.control(
+      FrameType.manifestEntry,
+      encodeManifestEntry({ ...entry, node: 9, parent: 0, name: text("1f3.9") }),
+    ),
   remove: (w) => w.remove(5),
   detach: (w) => w.detach(5),
   meta: (w) => w.meta(2, 0o104755, 1000, 100),
@@ -224,6 +230,7 @@ function told(type: number, bytes: Uint8Array, start: number, end: number): stri
         "rename",
         "link",
         "unlink",
+        "keep",
         "remove",
         "detach",
         "meta",

@@ -1,0 +1,109 @@
+/**
+ * A large file whose sending is interrupted goes on from where it was: the target keeps what has
+ * arrived, whichever side is killed, and nothing of it is sent again. When the target equals the
+ * source nothing of that is left in its folder.
+ */
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { eventsOf, makeHome, runProgram, Running, scratchFolder } from "../cli/program.ts";
+
+const fileMegabytes = Number(process.env["LOCKSTEP_RESUME_MB"] ?? 96);
+const megabyte = 1 << 20;
+const waitMs = 30_000;
+
+interface Pair {
+  source: string;
+  target: string;
+  serve: () => Promise<Running>;
+  sync: () => Running;
+}
+
+async function pairFor(context: TestContext): Promise<Pair> {
+  const folder = scratchFolder(context);
+  const [near, far] = [makeHome(folder, "near"), makeHome(folder, "far")];
+  const [source, target] = [join(folder, "source"), join(folder, "target")];
+  mkdirSync(source);
+  mkdirSync(target);
+  const port = await freePort();
+  const run = async (home: string, ...args: string[]): Promise<string> => {
+    const { exit, stdout, stderr } = await runProgram(context, args, { home });
+    assert.equal(exit, 0, stderr);
+    return stdout.trim();
+  };
+  const [nearId, farId] = [await run(near, "id"), await run(far, "id")];
+  const address = `127.0.0.1:${port}`;
+  await run(near, "peers", "add", farId, "--name", "far", "--address", address);
+  await run(far, "peers", "add", nearId, "--name", "near");
+  await run(far, "peers", "grant", nearId, "x", "--send");
+  const serve = async (): Promise<Running> => {
+    const args = ["serve", "--json", "--listen", address, "--share", `x=${target}`];
+    const running = new Running(context, args, { home: far });
+    await running.said(/\n/);
+    return running;
+  };
+  const url = `lockstep://${farId}@${address}/x`;
+  const sync = (): Running =>
+    new Running(context, ["sync", "--once", "--json", source, url], { home: near });
+  return { source, target, serve, sync };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  assert.ok(typeof address === "object" && address !== null);
+  return address.port;
+}
+
+/** Bytes of the file that the target keeps, 0 if there is none. */
+function keptBytes(target: string): number {
+  const name = readdirSync(target).find((one) => one.startsWith(".lockstep-hold.keep-"));
+  return name === undefined ? 0 : statSync(join(target, name)).size;
+}
+
+const digest = (path: string): string =>
+  createHash("sha256").update(readFileSync(path)).digest("hex");
+
+for (const victim of ["source", "target"]) {
+  test(`a large file goes on where it was when the ${victim} is killed`, async (context) => {
+    const { source, target, serve, sync } = await pairFor(context);
+    for (let i = 0; i < fileMegabytes; i++) {
+      appendFileSync(join(source, "large"), randomBytes(megabyte));
+    }
+    const fileBytes = fileMegabytes * megabyte;
+    const stopAt = fileBytes * (0.2 + 0.6 * Math.random());
+    const serving = await serve();
+    const syncing = sync();
+    const limit = performance.now() + waitMs;
+    while (keptBytes(target) < stopAt) {
+      assert.ok(performance.now() < limit, "the file arrives");
+      await sleep(1);
+    }
+    (victim === "source" ? syncing : serving).kill("SIGKILL");
+    if (victim === "source") await syncing.end();
+    else await serving.end();
+    syncing.kill("SIGKILL");
+    serving.kill("SIGKILL");
+    await Promise.all([syncing.end(), serving.end()]);
+    const kept = keptBytes(target);
+    assert.ok(kept >= stopAt && kept <= fileBytes, `${kept} of ${fileBytes} bytes are kept`);
+
+    const again = await serve();
+    const { exit, stdout, stderr } = await sync().end();
+    assert.equal(exit, 0, stderr);
+    const live = eventsOf(stdout).find(({ event }) => event === "live");
+    const sent = Number(live!["bytes"]);
+    // What was kept, but for a block at its end, is not sent again.
+    assert.ok(sent <= fileBytes - kept + 2 * megabyte, `${sent} bytes sent, ${kept} were there`);
+    assert.deepEqual(readdirSync(target), ["large"]);
+    assert.equal(digest(join(target, "large")), digest(join(source, "large")));
+    again.kill("SIGTERM");
+    await again.end();
+  });
+}
