@@ -3,4 +3,5 @@ export type { CutCounters, CutterOptions } from "./cutter-options.ts";
 export { deletionLimitDefault } from "./deletion-guard.ts";
 export type { DeletionLimit } from "./deletion-guard.ts";
 export type { SignaturePort } from "./delta-content.ts";
+export type { KeptFiles } from "./kept-files.ts";
 export { DirtySet } from "./dirty-set.ts";

@@ -15,8 +15,8 @@ import type { CaptureBackend, Listener } from "../capture/index.ts";
 import { type CutCounters, Cutter, type DeletionLimit } from "../cut/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
-import { rootId, Tree } from "../tree/index.ts";
-import { type Files, Mode, type Timer, type World } from "../world/index.ts";
+import { Tree } from "../tree/index.ts";
+import type { Files, Timer, World } from "../world/index.ts";
 import {
   ackBytes,
   decodeAnswer,
@@ -28,12 +28,12 @@ import {
   f64,
   FrameReader,
   FrameType,
-  isKeepKey,
   type ManifestEntry,
   OpWriter,
   protocolVersion,
   type Welcome,
 } from "../wire/index.ts";
+import { adoptEntry } from "./adopt-manifest.ts";
 import { Asker } from "./asker.ts";
 import {
   asFailure,
@@ -509,52 +509,15 @@ export class SourceSession {
     if (this.#phase !== "greeting") throw new SyncError("PEER_MALFORMED", "a second welcome");
     checkProtocol(welcome.protocol);
     this.#asker.isEnabled = welcome.features.includes(deltaFeature);
-    this.#canKeep = this.#asker.isEnabled && welcome.features.includes(keepFeature);
-    this.#cutter.kept.isEnabled = this.#canKeep;
+    const canKeep = this.#asker.isEnabled && welcome.features.includes(keepFeature);
+    this.#cutter.kept.isEnabled = canKeep;
     this.#phase = "manifest";
   }
 
   #onManifest(entry: ManifestEntry): void {
     if (this.#phase !== "manifest") throw new SyncError("PEER_MALFORMED", "a stray manifest entry");
-    const tree = this.#tree;
-    const { node, parent, name } = entry;
-    if (parent === 0 && name.length > 0) return this.#onKept(entry);
-    const isRoot = node === rootId && parent === 0 && name.length === 0;
-    const isKnown = tree.isLive(node);
-    const parentFits = isRoot || (tree.isLive(parent) && tree.isDirectory(parent));
-    if (!parentFits || node === 0 || node > tree.endId || (!isRoot && node === rootId)) {
-      throw new SyncError("PEER_MALFORMED", "a manifest entry does not fit the tree");
-    }
-    if (!isRoot && (name.length === 0 || tree.child(parent, name) !== 0)) {
-      throw new SyncError("PEER_MALFORMED", "a manifest entry does not fit the tree");
-    }
-    if (!isKnown) tree.addNode(entry.mode, node);
-    tree.mode[node] = entry.mode;
-    tree.uid[node] = entry.uid;
-    tree.gid[node] = entry.gid;
-    tree.rdev[node] = entry.rdev;
-    tree.size[node] = entry.size;
-    tree.mtimeSec[node] = entry.mtimeSec;
-    tree.mtimeNsec[node] = entry.mtimeNsec;
-    if (entry.symlinkTarget.length > 0) tree.symlinkTarget.set(node, entry.symlinkTarget);
-    if (entry.attributes.length > 0) tree.attributes.set(node, entry.attributes);
-    if (!isRoot) tree.addName(parent, name, node);
+    adoptEntry(this.#tree, entry, this.#cutter.kept);
   }
-
-  /** A file that an earlier link has begun. It has no name on the target. */
-  #onKept({ node, mode, size, name }: ManifestEntry): void {
-    const tree = this.#tree;
-    const isFile = (mode & Mode.typeMask) === Mode.regular;
-    if (!this.#canKeep || !isFile || !isKeepKey(name) || node !== tree.endId) {
-      throw new SyncError("PEER_MALFORMED", "a kept file does not fit the tree");
-    }
-    tree.addNode(mode, node);
-    tree.size[node] = size;
-    this.#cutter.kept.learn(name, node);
-  }
-
-  /** The target keeps what it has of a file that was being sent when a link ended. */
-  #canKeep = false;
 
   #onManifestEnd(): void {
     if (this.#phase !== "manifest") throw new SyncError("PEER_MALFORMED", "a stray manifest end");
