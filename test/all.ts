@@ -37,6 +37,8 @@ import "../src/session/early-files.test.ts";
 import "../src/session/reconcile.test.ts";
 import "../src/session/shared-capture.test.ts";
 import "../src/session/source-session.test.ts";
+import "../src/session/space-floor.test.ts";
+import "../src/session/target-low.test.ts";
 import "../src/transport/address.test.ts";
 import "../src/transport/device-id.test.ts";
 import "../src/transport/identity.test.ts";

@@ -1,6 +1,6 @@
 /** Amounts as people write them on the command line: how many deletions, how much free space. */
 import { SyncError } from "../base/index.ts";
-import { type DeletionLimit } from "../session/index.ts";
+import { type DeletionLimit, type FreeLimit } from "../session/index.ts";
 
 /** `N%`, or a count `N`; undefined, which is no limit, for 100%. Throws USAGE. */
 export function parseDeletionLimit(text: string): DeletionLimit | undefined {
@@ -16,4 +16,23 @@ export function parseDeletionLimit(text: string): DeletionLimit | undefined {
   return isCount
     ? { text, kind: "count", value, countMin: 0 }
     : { text, kind: "share", value: value / 100, countMin: 0 };
+}
+
+const unitNames = ["", "K", "M", "G", "T"];
+
+/** `N%` of the filesystem, or bytes as `N` with K, M, G or T; undefined for 0. Throws USAGE. */
+export function parseFreeLimit(text: string): FreeLimit | undefined {
+  const match = /^(\d{1,15}(?:\.\d{1,6})?)(%|[KMGT]?(?:i?B)?)$/i.exec(text);
+  const value = Number(match?.[1]);
+  const unit = match?.[2] ?? "";
+  const exponent = unitNames.indexOf(unit.replace(/i?B$/i, "").toUpperCase());
+  const bytes = value * 1024 ** exponent;
+  if (match === null || (unit === "%" ? value > 100 : !Number.isSafeInteger(Math.ceil(bytes)))) {
+    const message = `--min-free ${text}: expected bytes or a percentage, such as 500M, 2G or 5%`;
+    throw new SyncError("USAGE", message);
+  }
+  if (value === 0) return undefined;
+  return unit === "%"
+    ? { text, bytes: Infinity, share: value / 100 }
+    : { text, bytes: Math.ceil(bytes), share: 1 };
 }

@@ -105,6 +105,14 @@ const name: OptionRow = {
   help: "What this list calls the device; the start of its ID if absent",
 };
 
+const minFree: OptionRow = {
+  long: "--min-free",
+  value: "SPACE",
+  help:
+    "Halt before less of the target's filesystem is free: bytes with K, M, G or T, or a " +
+    "percentage, such as 2G or 5%; 0 never halts; the smaller of 1% and 256M if absent",
+};
+
 const syncCommand: CommandRow = {
   name: "sync",
   summary: "Copy SOURCE to each TARGET, then mirror every change as it happens",
@@ -121,7 +129,8 @@ const syncCommand: CommandRow = {
       "one ends at once.",
     "It halts, leaves the target as it is, and waits for `lockstep resume` when the source's " +
       "folder is gone, emptied or another one, and before more than --max-delete of the target " +
-      "goes. Ended while it is halted, and with --once, its exit code is 5.",
+      "goes. It also halts while the target is short of space, and then goes on by itself. Ended " +
+      "while it is halted, and with --once, its exit code is 5.",
   ],
   arguments: [
     source,
@@ -154,6 +163,7 @@ const syncCommand: CommandRow = {
         "Halt before more of the target is deleted: a count, or a percentage, such as 1000 or " +
         "20%; 100% never halts; 50% if absent, and then never for fewer than 10",
     },
+    { ...minFree, help: `${minFree.help}. A remote target has its own` },
   ],
   commands: [],
   examples: [
@@ -189,6 +199,7 @@ const serveCommand: CommandRow = {
       repeat: "list",
       help: "Offer the folder under this name; may be given several times",
     },
+    minFree,
   ],
   commands: [],
   examples: [
@@ -415,7 +426,8 @@ const resumeCommand: CommandRow = {
     "A sync halts when the source's folder is gone, emptied or another one, and before it " +
       "deletes more than --max-delete; `lockstep status` says why. This command says that you " +
       "have looked: what was to be deleted is deleted then, and the folder that is there now is " +
-      "the source. An empty one is asked about once more.",
+      "the source. An empty one is asked about once more. A target short of space is filled " +
+      "further.",
     "Everything that is halted goes on, or with --source that sync alone. When nothing is " +
       "halted the exit code is 1.",
   ],

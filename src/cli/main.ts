@@ -8,6 +8,7 @@
  */
 import { setFlagsFromString } from "node:v8";
 import { ExitCode } from "../base/index.ts";
+import type { FreeLimit } from "../session/index.ts";
 import type { CommandIo } from "./command-io.ts";
 import { parseArguments } from "./command-program.ts";
 import type { Invocation, OptionValue } from "./command-program.ts";
@@ -53,7 +54,8 @@ async function dispatch(invocation: Invocation, io: CommandIo): Promise<ExitCode
       compileEarly();
       const { runServe } = await import("./serve-command.ts");
       const shares = [...list(options["share"])];
-      return await runServe({ listen: text(options["listen"]), shares }, io);
+      const minFree = await freeLimit(text(options["minFree"]));
+      return await runServe({ listen: text(options["listen"]), shares, minFree }, io);
     }
     case "id":
       return await (await import("./id-command.ts")).runId(io);
@@ -96,7 +98,16 @@ async function sync(args: readonly string[], options: Options, io: CommandIo): P
   const maxDelete = limitText === undefined ? deletionLimitDefault : parseDeletionLimit(limitText);
   const once = options["once"] === true;
   const checksum = options["checksum"] === true;
-  return await runSync({ source, targets, once, backend, maxDelete, checksum }, io);
+  const freeText = text(options["minFree"]);
+  const [minFree, minFreeIsGiven] = [await freeLimit(freeText), freeText !== undefined];
+  const choices = { source, targets, once, backend, maxDelete, checksum, minFree, minFreeIsGiven };
+  return await runSync(choices, io);
+}
+
+async function freeLimit(text: string | undefined): Promise<FreeLimit | undefined> {
+  const { parseFreeLimit } = await import("./amounts.ts");
+  const { freeLimitDefault } = await import("../session/index.ts");
+  return text === undefined ? freeLimitDefault : parseFreeLimit(text);
 }
 
 async function pair(args: readonly string[], options: Options, io: CommandIo): Promise<ExitCode> {

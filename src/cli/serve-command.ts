@@ -1,7 +1,12 @@
 /** `lockstep serve`: lets paired devices mirror into named folders of this machine. */
 import { ExitCode, SyncError } from "../base/index.ts";
 import { ProblemLog } from "../model/index.ts";
-import { type GrantedTarget, serveLink, type TargetSession } from "../session/index.ts";
+import {
+  type FreeLimit,
+  type GrantedTarget,
+  serveLink,
+  type TargetSession,
+} from "../session/index.ts";
 import {
   formatAddress,
   type Link,
@@ -17,7 +22,8 @@ import { errnoName, Errno, type Files, Open } from "../world/index.ts";
 import { native } from "../world/node/index.ts";
 import type { Hello } from "../wire/index.ts";
 import { type CommandIo, stateDirectory } from "./command-io.ts";
-import { publishStatus } from "./control-socket.ts";
+import { publishStatus, type ResumeAnswer } from "./control-socket.ts";
+import { tellHalt, tellResume } from "./halts.ts";
 import { checkTarget, openDirectory, openStateDirectory } from "./places.ts";
 import { defaultPort } from "./sync-command.ts";
 
@@ -26,6 +32,8 @@ export interface ServeOptions {
   listen: string | undefined;
   /** NAME=PATH */
   shares: string[];
+  /** How much of the shares' filesystems is to stay free; nothing when absent. */
+  minFree: FreeLimit | undefined;
 }
 
 interface Serving {
@@ -47,7 +55,7 @@ export async function runServe(options: ServeOptions, io: CommandIo): Promise<Ex
     credentialsDirectory: process.env["CREDENTIALS_DIRECTORY"],
   });
   const trust = TrustStore.open({ stateDir, clock: io.world.clock });
-  const server = new Server(io, files, stateFd, shares, trust);
+  const server = new Server(io, files, stateFd, shares, trust, options.minFree);
   const { host, port } =
     options.listen === undefined ? { host: "::", port: defaultPort } : parseAddress(options.listen);
   const listener = await listen({
@@ -63,7 +71,12 @@ export async function runServe(options: ServeOptions, io: CommandIo): Promise<Ex
   io.event("listening", { id: identity.id, host: listener.host, port: listener.port });
   io.say(`device ${identity.id}`);
   io.say(`listening on ${formatAddress(listener)} for ${[...shares.keys()].join(", ")}`);
-  const published = publishStatus(stateDir, () => server.describe(listener));
+  const published = publishStatus(
+    stateDir,
+    () => server.describe(listener),
+    io.world.log,
+    () => server.resume(),
+  );
   await new Promise<void>((resolve) => {
     io.onStop(() => {
       listener.close();
@@ -98,6 +111,7 @@ class Server {
   readonly #stateFd: number;
   readonly #shares: ReadonlyMap<string, string>;
   readonly #trust: TrustStore;
+  readonly #minFree: FreeLimit | undefined;
   readonly #serving: Set<Serving> = new Set();
   readonly #ends: Set<Promise<unknown>> = new Set();
 
@@ -107,12 +121,14 @@ class Server {
     stateFd: number,
     shares: ReadonlyMap<string, string>,
     trust: TrustStore,
+    minFree: FreeLimit | undefined,
   ) {
     this.#io = io;
     this.#files = files;
     this.#stateFd = stateFd;
     this.#shares = shares;
     this.#trust = trust;
+    this.#minFree = minFree;
   }
 
   isTrusted(peerId: string): boolean {
@@ -127,6 +143,7 @@ class Server {
       files,
       spool: { files, dirFd: this.#stateFd },
       privileged: process.getuid?.() === 0,
+      ...(this.#minFree === undefined ? {} : { minFree: this.#minFree }),
       grant: (hello, peerId) => this.#grant(hello, peerId),
     });
     this.#ends.add(ended);
@@ -149,12 +166,23 @@ class Server {
     return Promise.all(this.#ends);
   }
 
+  resume(): ResumeAnswer {
+    const halted = [...this.#serving].filter(({ session }) => session.status.halt !== "");
+    for (const { session } of halted) session.resume();
+    if (halted.length === 0) return { refused: "it is not halted" };
+    return { resumed: halted.map(() => "TARGET_LOW") };
+  }
+
   describe(listener: Listener): Record<string, unknown> {
     return {
       command: "serve",
       listen: formatAddress(listener),
       shares: Object.fromEntries(this.#shares),
       refusals: listener.refusals,
+      halts: [...this.#serving].flatMap(({ session, path }) => {
+        const { halt } = session.status;
+        return halt === "" ? [] : [{ code: "TARGET_LOW", message: `${path}: ${halt}` }];
+      }),
       links: [...this.#serving].map(({ peerId, share, path, session, problems }) => ({
         peer: this.#trust.find(peerId)?.name ?? peerId,
         share,
@@ -198,10 +226,20 @@ class Server {
         told = session;
         this.#onSession({ peerId, share, path, session, problems });
       },
+      onLow: this.#onLow({ peer: peerId, share }),
       onLive: () => {
         this.#io.event("live", { peer: peerId, share });
         this.#io.say(`live: ${path} equals its source`);
       },
+    };
+  }
+
+  #onLow(place: Readonly<Record<string, string>>): (halt: SyncError | undefined) => void {
+    let last: SyncError | undefined;
+    return (halt) => {
+      if (halt !== undefined) tellHalt(this.#io, place, halt);
+      else if (last !== undefined) tellResume(this.#io, place, last);
+      last = halt;
     };
   }
 

@@ -79,7 +79,8 @@ function serveRows(pid: number, status: Fields): string[][] {
   if (links.length === 0) return [[...head, "-", text(status["listen"]), "listening"]];
   return links.map((link) => {
     const fields: Fields = typeof link === "object" && link !== null ? { ...link } : {};
-    const state = fields["live"] === true ? "live" : "seeding";
+    const isHalted = typeof fields["halt"] === "string" && fields["halt"] !== "";
+    const state = isHalted ? "halted" : fields["live"] === true ? "live" : "seeding";
     const place = [text(fields["peer"]), text(fields["path"]), state, "-"];
     return [
       ...head,

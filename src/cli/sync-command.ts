@@ -12,7 +12,7 @@ import {
   type OpenedBackend,
   shareCapture,
 } from "../capture/index.ts";
-import type { DeletionLimit } from "../session/index.ts";
+import type { DeletionLimit, FreeLimit } from "../session/index.ts";
 import { type Identity, loadIdentity } from "../transport/index.ts";
 import { native, type Native } from "../world/node/index.ts";
 import { type CommandIo, stateDirectory } from "./command-io.ts";
@@ -42,6 +42,9 @@ export interface SyncOptions {
   /** How much may be deleted without asking; everything when absent. */
   maxDelete: DeletionLimit | undefined;
   checksum: boolean;
+  /** How much of a local target's filesystem is to stay free; nothing when absent. */
+  minFree: FreeLimit | undefined;
+  minFreeIsGiven: boolean;
 }
 
 /** What all targets of one sync have in common. */
@@ -107,6 +110,9 @@ function checkPlaces(options: SyncOptions): { source: string; targets: Target[] 
   }
   const source = checkSource(options.source);
   const targets = options.targets.map((text) => parseTarget(text));
+  if (options.minFreeIsGiven && targets.every(({ kind }) => kind === "remote")) {
+    throw new SyncError("USAGE", "--min-free is for `lockstep serve` when the target is remote");
+  }
   checkTargetsOverlap(source, targets);
   for (const target of targets) {
     if (target.kind === "local") target.path = checkTarget(target.path);
@@ -137,6 +143,7 @@ async function mirrorAll(
         once: options.once,
         maxDelete: options.maxDelete,
         checksum: options.checksum,
+        minFree: options.minFree,
         hasOthers: targets.length > 1,
         onState: () => {
           if (options.once && runs.every(isDone)) stopAll();

@@ -11,7 +11,7 @@ import { hostname } from "node:os";
 import { SyncError } from "../base/index.ts";
 import type { CaptureBackend } from "../capture/index.ts";
 import { type Problem, ProblemLog } from "../model/index.ts";
-import { type DeletionLimit, Mirror, serveLink } from "../session/index.ts";
+import { type DeletionLimit, type FreeLimit, Mirror, serveLink } from "../session/index.ts";
 import {
   type Address,
   dial,
@@ -47,6 +47,8 @@ export interface TargetRunOptions {
   /** How much may be deleted without asking; everything when absent. */
   readonly maxDelete: DeletionLimit | undefined;
   readonly checksum: boolean;
+  /** How much of a local target's filesystem is to stay free; nothing when absent. */
+  readonly minFree: FreeLimit | undefined;
   /** A person has agreed to what is deleted until the target is live. */
   readonly deletionsConfirmed: boolean;
   /** There are others, which go on: then this one is not given up while it may come back. */
@@ -200,7 +202,7 @@ export class TargetRun {
 
   /** Both ends in this process: no key, no port. */
   #connectLocal(path: string): Link {
-    const { files, stateFd, io } = this.#options;
+    const { files, stateFd, io, minFree } = this.#options;
     const { world } = io;
     const [near, far] = memoryLinkPair({ clock: world.clock, limits: linkLimits });
     this.#served = serveLink(far, {
@@ -208,6 +210,7 @@ export class TargetRun {
       files,
       spool: { files, dirFd: stateFd },
       privileged: process.getuid?.() === 0,
+      ...(minFree === undefined ? {} : { minFree }),
       grant: () => ({ rootFd: openDirectory(files, path), path, problems: this.#problems }),
     });
     return near;
@@ -240,7 +243,9 @@ export class TargetRun {
   #onResume(halt: SyncError): void {
     const { io, source, target } = this.#options;
     tellResume(io, { source, target: target.text }, halt);
-    if (this.#state === "halted") this.#setState("retrying");
+    // A target that waited for space has kept its link.
+    const isLive = this.#mirror.status()?.live === true;
+    if (this.#state === "halted") this.#setState(isLive ? "live" : "retrying");
   }
 
   #onRetry(error: SyncError, delayMs: number): void {

@@ -6,7 +6,7 @@
  */
 import { assert, SyncError } from "../base/index.ts";
 import { errnoName, type Files, Open } from "../world/index.ts";
-import { type Commit, FrameReader, u32, writeBytesMax } from "../wire/index.ts";
+import { type Commit, FrameReader, FrameType, u32, writeBytesMax } from "../wire/index.ts";
 import { heldBytesMax } from "./limits.ts";
 
 /** Of an epoch's first chunk, which is mostly all that it needs, and of the others: two writes. */
@@ -35,6 +35,8 @@ export class HeldEpoch {
   #spoolBytes = 0;
   /** Bytes of all frames. */
   bytes = 0;
+  /** Of these the ones that write content. */
+  dataBytes = 0;
   /** Set when the epoch is whole; without it the frames are applied as they come (seeding). */
   commit: Commit | undefined;
 
@@ -66,6 +68,7 @@ export class HeldEpoch {
     this.#ends[this.#chunks.length - 1] = at + length;
     this.#memoryBytes += length;
     this.bytes += length;
+    if (type === FrameType.write) this.dataBytes += length;
   }
 
   #spool(): void {

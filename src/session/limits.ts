@@ -8,6 +8,8 @@ export const creditBytesMin = 4194304;
 export const heldBytesMax = 67108864;
 /** Whole epochs that wait to be applied. */
 export const epochCountMax = 256;
+/** Epochs that wait beyond those while the target is short of space: it goes on listening then. */
+export const lowEpochCountMax = 1024;
 /** Pieces of frames between the cut and the link. */
 export const frameCountMax = 1024;
 export const framesBytesMax = 4194304;

@@ -22,7 +22,8 @@ import {
   type World,
 } from "../world/index.ts";
 import { HaltState } from "./halt.ts";
-import { SourceSession, type SourceStatus } from "./source-session.ts";
+import type { SourceStatus } from "./source-options.ts";
+import { SourceSession } from "./source-session.ts";
 
 /** Pause before a lost link is tried again: doubles up to the longest. */
 export const retryMsMin = 250;
@@ -103,6 +104,7 @@ export class Mirror {
   resume(): void {
     const halt = this.#halts.current;
     if (halt === undefined) return;
+    if (this.#session?.targetHalt !== undefined) return this.#session.resumeTarget();
     this.#deletionsConfirmed ||= halt.code === "ROOT_EMPTIED" || halt.code === "TOO_MANY_DELETES";
     this.#halts.leave();
     this.#wakeRetry();
@@ -177,6 +179,8 @@ export class Mirror {
         continue;
       }
       if (this.#isStopping) return;
+      // The target was lost while it waited for space: it says so again if it still does.
+      if (this.#halts.current?.code === "TARGET_LOW") this.#halts.leave();
       const isRetried = error.kind === "retry" || this.#options.isRetried?.(error) === true;
       if (!isRetried) throw error;
       if (error.code === "TARGET_DIVERGED" && ++this.#diverged > divergedCountMax) throw error;
@@ -228,6 +232,10 @@ export class Mirror {
       ...this.#options,
       deletionsConfirmed: this.#deletionsConfirmed,
       checksum: this.#isChecksumWanted,
+      onTargetHalt: (halt) => {
+        if (halt === undefined) this.#halts.leave();
+        else this.#halts.enter(halt);
+      },
       link,
       onLive: () => {
         this.#isChecksumWanted = false;

@@ -11,14 +11,13 @@
  */
 import type { ActorHandle, Channel, Context, Graph, Shortcut } from "../actor/index.ts";
 import { assert, SyncError } from "../base/index.ts";
-import type { CaptureBackend, Listener } from "../capture/index.ts";
-import { type CutCounters, Cutter, type DeletionLimit } from "../cut/index.ts";
-import type { ProblemLog } from "../model/index.ts";
-import type { Link } from "../transport/index.ts";
+import type { Listener } from "../capture/index.ts";
+import { Cutter } from "../cut/index.ts";
 import { Tree } from "../tree/index.ts";
-import type { Files, Timer, World } from "../world/index.ts";
+import type { Timer } from "../world/index.ts";
 import {
   ackBytes,
+  type Bye,
   decodeAnswer,
   decodeBye,
   decodeManifestEntry,
@@ -48,50 +47,11 @@ import {
 import { Heartbeat } from "./heartbeat.ts";
 import { drainMsMax, greetingMsMax, timerEarlyUs, windowBytesMax } from "./limits.ts";
 import { wireSource } from "./source-graph.ts";
+import type { SourceSessionOptions, SourceStatus } from "./source-options.ts";
 
 const idleMs = 2000;
 /** Full native drains in one step; then the event loop has its turn. */
 const drainCountPerStep = 64;
-
-export interface SourceSessionOptions {
-  world: World;
-  files: Files;
-  backend: CaptureBackend;
-  rootFd: number;
-  rootPath: Uint8Array;
-  link: Link;
-  problems: ProblemLog;
-  share: string;
-  subpath: string;
-  device: string;
-  /** How much may be deleted without asking a person; everything when absent. */
-  maxDelete?: DeletionLimit;
-  /** A person has agreed to what is deleted until the target is live. */
-  deletionsConfirmed?: boolean;
-  checksum?: boolean;
-  /** The target equals the source for the first time, and has said so. */
-  onLive: () => void;
-}
-
-export interface SourceStatus extends CutCounters {
-  live: boolean;
-  sentEpoch: number;
-  ackedEpoch: number;
-  bytesSent: number;
-  bytesReceived: number;
-  bytesInFlight: number;
-  nodes: number;
-  names: number;
-  dirtyNames: number;
-  dirtyNodes: number;
-  captureDropped: number;
-  changes: number;
-  roundTripUs: number;
-  /** Time from the newest acknowledged epoch's oldest change to its acknowledgement. */
-  lagUs: number;
-  /** Wall clock of the newest epoch known to be applied. */
-  ackedWallMs: number;
-}
 
 interface SentEpoch {
   epoch: number;
@@ -263,9 +223,32 @@ export class SourceSession {
     if (this.#isStopping) return;
     this.#isStopping = true;
     if (this.#phase !== "mirroring") return this.#finish(undefined);
+    if (this.#targetHalt !== undefined) return this.#finish(this.#targetHalt);
     this.#capture.wakeNow();
     this.graph.requestShutdown({ deadlineMs: drainMsMax, voteEveryMs: 10 });
     void this.graph.stopped.then(() => this.#finish(undefined));
+  }
+
+  /** What the target waits for. */
+  #targetHalt: SyncError | undefined;
+
+  get targetHalt(): SyncError | undefined {
+    return this.#targetHalt;
+  }
+
+  /** A person wants the target to go on, short of space or not. It answers when it does. */
+  resumeTarget(): void {
+    if (this.#phase !== "ended") this.#control.control(FrameType.resume, new Uint8Array(0));
+  }
+
+  #onHalt(bye: Bye): void {
+    const halt = bye.code === "" ? undefined : new SyncError(byeError(bye).code, bye.message);
+    if (halt !== undefined && halt.kind !== "halt") {
+      throw new SyncError("PEER_MALFORMED", `${bye.code} is no halt`);
+    }
+    this.#targetHalt = halt;
+    this.#options.onTargetHalt?.(halt);
+    this.#cut.wake();
   }
 
   status(): SourceStatus {
@@ -293,6 +276,7 @@ export class SourceSession {
   #hasRoom(): boolean {
     return (
       this.#outbox.length === 0 &&
+      this.#targetHalt === undefined &&
       this.#frames.tx.vacant() > 0 &&
       this.#sentBytes - this.#consumedBytes < windowBytesMax
     );
@@ -498,11 +482,12 @@ export class SourceSession {
         this.#options.problems.add({ side: "target", ...problem }, count);
         return;
       }
+      case FrameType.halt:
+        return this.#onHalt(decodeBye(bytes, start, end));
       case FrameType.bye:
         return this.#finish(byeError(decodeBye(bytes, start, end)));
-      default:
-        throw new SyncError("PEER_MALFORMED", `frame type ${type} has no place here`);
     }
+    throw new SyncError("PEER_MALFORMED", `frame type ${type} has no place here`);
   }
 
   #onWelcome(welcome: Welcome): void {

@@ -15,6 +15,7 @@ import {
   OpWriter,
 } from "../wire/index.ts";
 import { checkProtocol, keepFeature } from "./greeting.ts";
+import type { FreeLimit } from "./space-floor.ts";
 import type { SpoolPlace } from "./held-epoch.ts";
 import { greetingMsMax } from "./limits.ts";
 import { TargetSession } from "./target-session.ts";
@@ -26,6 +27,8 @@ export interface GrantedTarget {
   path: string;
   problems: ProblemLog;
   onLive?: () => void;
+  /** Data waits for space; undefined when it is over. */
+  onLow?: (halt: SyncError | undefined) => void;
   onSession?: (session: TargetSession) => void;
 }
 
@@ -34,6 +37,8 @@ export interface TargetServiceOptions {
   files: Files;
   spool: SpoolPlace;
   privileged: boolean;
+  /** How much of the target's filesystem is to stay free; nothing when absent. */
+  minFree?: FreeLimit;
   /** Decides on a hello. Throws PEER_REFUSED, ROOT_… when it is not granted or not possible. */
   grant: (hello: Hello, peerId: string | undefined) => GrantedTarget;
 }
@@ -118,7 +123,9 @@ function open(
     rootFd: granted.rootFd,
     canKeep: hello.features.includes(keepFeature),
     problems: granted.problems,
+    sourceFeatures: hello.features,
     onLive: () => granted.onLive?.(),
+    onLow: (halt) => granted.onLow?.(halt),
   });
   granted.onSession?.(session);
   void session.done.then((error) => {

@@ -14,7 +14,7 @@ import { SyncError } from "../base/index.ts";
 import type { Problem, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import { Tree } from "../tree/index.ts";
-import type { Files, World } from "../world/index.ts";
+import type { Files, Timer, World } from "../world/index.ts";
 import {
   type Bye,
   type Commit,
@@ -41,7 +41,14 @@ import { Answerer } from "./answerer.ts";
 import { EarlyFiles } from "./early-files.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { dropSpareChunks, HeldEpoch, type SpoolPlace } from "./held-epoch.ts";
-import { creditBytesMin, drainMsMax, timerEarlyUs } from "./limits.ts";
+import {
+  creditBytesMin,
+  drainMsMax,
+  lowEpochCountMax,
+  timerEarlyUs,
+  windowBytesMax,
+} from "./limits.ts";
+import { type FreeLimit, lowLookMs, SpaceFloor } from "./space-floor.ts";
 import { wireTarget } from "./target-graph.ts";
 
 /** Batches of directory entries scanned in one step. */
@@ -60,7 +67,13 @@ export interface TargetSessionOptions {
   privileged: boolean;
   /** The source can go on with files that an earlier link has begun. */
   canKeep: boolean;
+  /** What the source knows beyond the first version. */
+  sourceFeatures: readonly string[];
+  /** How much of the target's filesystem is to stay free; nothing when absent. */
+  minFree?: FreeLimit;
   onLive: () => void;
+  /** Data waits for space; undefined when it is over. */
+  onLow?: (halt: SyncError | undefined) => void;
 }
 
 export interface TargetStatus {
@@ -73,6 +86,8 @@ export interface TargetStatus {
   heldBytes: number;
   spoolBytes: number;
   nodes: number;
+  /** What it waits for; empty if it does not. */
+  halt: string;
 }
 
 export class TargetSession {
@@ -83,6 +98,7 @@ export class TargetSession {
   readonly #tree: Tree = new Tree();
   readonly #applier: Applier;
   readonly #early: EarlyFiles;
+  readonly #floor: SpaceFloor;
   #scan: TargetScan | undefined;
   readonly #reader: FrameReader;
   readonly #writer: OpWriter;
@@ -117,6 +133,7 @@ export class TargetSession {
     heldBytes: 0,
     spoolBytes: 0,
     nodes: 0,
+    halt: "",
   };
 
   constructor(options: TargetSessionOptions) {
@@ -129,6 +146,11 @@ export class TargetSession {
     this.#held = new HeldEpoch(options.spool);
     this.#applier = new Applier(files, rootFd, this.#tree, problems);
     this.#early = new EarlyFiles(this.#applier);
+    this.#floor = new SpaceFloor({
+      ...this.#options,
+      clock: world.clock,
+      tell: (message) => this.#tellLow(message),
+    });
     this.#writer = new OpWriter((piece) => {
       if (!link.send(piece)) this.#isBlocked = true;
       this.#writer.release(piece);
@@ -226,7 +248,7 @@ export class TargetSession {
     if (waitingCount > 0 || this.#acks.rx.available() > 0) return false;
     try {
       const commit = wholeEpoch(bytes);
-      if (commit === undefined) return false;
+      if (commit === undefined || !this.#floor.passes(bytes.length)) return false;
       decodeEpoch(bytes, this.#applier);
       this.#consumed += bytes.length;
       this.#applied(commit);
@@ -255,6 +277,8 @@ export class TargetSession {
       this.#apply.wake();
     } else if (type === FrameType.ping) {
       this.#writer.control(FrameType.pong, bytes.slice(start, end));
+    } else if (type === FrameType.resume) {
+      this.resume();
     } else if (type === FrameType.bye) {
       this.#finish(closing(decodeBye(bytes, start, end)));
     } else if (type !== FrameType.pong) {
@@ -265,7 +289,8 @@ export class TargetSession {
   #onOperation(type: number, bytes: Uint8Array, start: number, end: number): void {
     this.#arrivedCount++;
     this.#arrivedChecksum = mixChecksum(this.#arrivedChecksum, bytes, start - 1, end);
-    if (!this.#isStreaming && this.#early.take(type, bytes, start, end)) {
+    const isEarly = !this.#isStreaming && this.#hasSpaceFor(type, end - start);
+    if (isEarly && this.#early.take(type, bytes, start, end)) {
       this.#consumed += end - start + 5;
     } else {
       this.#held.add(type, bytes, start, end);
@@ -282,6 +307,7 @@ export class TargetSession {
     this.#arrivedCount = 0;
     this.#arrivedChecksum = 0;
     this.#early.clear();
+    this.#isEarlyOver = false;
     this.#held.commit = commit;
     if (commit.flags & CommitFlag.live) this.#isStreaming = false;
     this.#handOver();
@@ -302,9 +328,45 @@ export class TargetSession {
     while (this.#ready.length > 0 && this.#epochs.tx.fits(this.#ready[0]!)) {
       this.#epochs.tx.send(this.#ready.shift()!);
     }
-    this.#pauseWhen(this.#ready.length > 0);
+    this.#pauseWhen(this.#ready.length > 0 && !this.#isListeningLow());
     if (this.#consumed + this.#held.bytes - this.#credited >= creditBytesMin) this.#send.wake();
     this.#listen(context);
+  }
+
+  /** While it is low it goes on listening, for the word of a person; the source sends no more. */
+  #isListeningLow(): boolean {
+    if (!this.#floor.isLow || this.#ready.length > lowEpochCountMax) return false;
+    return this.#ready.reduce((sum, { bytes }) => sum + bytes, 0) <= windowBytesMax;
+  }
+
+  /** Whether an operation may be carried out before its epoch is whole; after one may not, none. */
+  #hasSpaceFor(type: number, bytes: number): boolean {
+    if (type !== FrameType.write || this.#isEarlyOver) return !this.#isEarlyOver;
+    if (this.#floor.passes(bytes) || !this.#floor.holds(bytes)) return true;
+    this.#isEarlyOver = true;
+    return false;
+  }
+
+  #isEarlyOver = false;
+
+  #tellLow(message: string): void {
+    this.status.halt = message;
+    const halt = message === "" ? undefined : new SyncError("TARGET_LOW", message);
+    this.#options.onLow?.(halt);
+    this.#apply.wake();
+    if (this.#closed) return;
+    if (this.#options.sourceFeatures.includes("halts")) {
+      const code = halt?.code ?? "";
+      this.#writer.control(FrameType.halt, encodeControl({ code, message }));
+    } else if (halt !== undefined) {
+      this.#bye(new SyncError("TARGET_FULL", message));
+    }
+  }
+
+  /** A person wants it to go on, short of space or not. */
+  resume(): void {
+    this.#floor.confirm();
+    this.#apply.wakeNow();
   }
 
   #pauseWhen(full: boolean): void {
@@ -340,9 +402,12 @@ export class TargetSession {
 
   #stepApply(context: Context): void {
     if (this.#isBroken) this.#discard();
+    this.#lowTimer?.cancel();
+    this.#lowTimer = this.#floor.isStillLow() ? context.after(lowLookMs) : undefined;
     try {
       while (this.#epochs.rx.available() > 0 && this.#acks.tx.vacant() > 0) {
         const epoch = this.#epochs.rx.peek(0);
+        if (this.#mustWait(epoch)) break;
         this.#applyEpoch(epoch);
         this.#acks.tx.send(this.status.epoch);
         this.#epochs.rx.commit(1);
@@ -355,6 +420,13 @@ export class TargetSession {
     }
     if (!this.#isBlocked && this.#answerer.step(this.#appliedCount)) context.wake();
     this.#scheduleIdle(context);
+  }
+
+  #lowTimer: Timer | undefined;
+
+  /** Nothing is begun that there is no space for. */
+  #mustWait({ dataBytes }: HeldEpoch): boolean {
+    return dataBytes > 0 && !this.#floor.passes(dataBytes) && this.#floor.holds(dataBytes);
   }
 
   /** An operation failed: nothing that follows may be applied any more. */
@@ -410,6 +482,7 @@ export class TargetSession {
       context.after(idleMs);
     } else if (now >= this.#idleAt - timerEarlyUs) {
       this.#idleArmed = false;
+      this.#floor.tick();
       this.#applier.closeIdle();
       dropSpareChunks();
     }
@@ -454,6 +527,9 @@ export class TargetSession {
   #finish(error: SyncError | undefined): void {
     if (this.#closed) return;
     this.#closed = true;
+    // What waits for space is not applied any more.
+    if (this.#floor.isLow) this.#isBroken = true;
+    this.#apply.wake();
     // Whole epochs that wait are applied first; the unfinished one is not.
     this.graph.requestShutdown({ deadlineMs: drainMsMax, voteEveryMs: 20 });
     void this.graph.stopped.then(() => {

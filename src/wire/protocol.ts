@@ -35,6 +35,8 @@ export const FrameType = {
   problem: 10,
   ask: 11,
   answer: 12,
+  halt: 13,
+  resume: 14,
   create: 32,
   write: 33,
   zero: 34,

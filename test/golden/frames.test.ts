@@ -101,6 +101,8 @@ const frames: Record<string, (writer: OpWriter) => void> = {
       FrameType.problem,
       encodeControl({ path: "a/é", operation: "chown", errno: "EPERM" }),
     ),
+  halt: (w) => w.control(FrameType.halt, encodeControl({ code: "TARGET_LOW", message: "full" })),
+  resume: (w) => w.control(FrameType.resume, none),
   ask: (w) => w.control(FrameType.ask, encodeAsk(ask)),
   answer: (w) =>
     w.control(FrameType.answer, encodeAnswer(9, AnswerStatus.end, Buffer.from([1, 2, 255]))),
@@ -196,6 +198,7 @@ function told(type: number, bytes: Uint8Array, start: number, end: number): stri
     case FrameType.welcome:
       return readable(decodeWelcome(bytes, start, end));
     case FrameType.bye:
+    case FrameType.halt:
       return readable(decodeBye(bytes, start, end));
     case FrameType.problem:
       return readable(decodeProblem(bytes, start, end));
@@ -210,6 +213,7 @@ function told(type: number, bytes: Uint8Array, start: number, end: number): stri
     case FrameType.ping:
     case FrameType.pong:
     case FrameType.ack:
+    case FrameType.resume:
     case FrameType.manifestEnd: {
       const payload = new Uint8Array(bytes.subarray(start, end));
       return readable([...new Float64Array(payload.buffer)]);

@@ -6,12 +6,16 @@ import assert from "node:assert/strict";
 import {
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   renameSync,
+  rmdirSync,
   rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -201,4 +205,73 @@ test("stopped by a signal while it is halted, it ends with code 5", async (t) =>
   await stops(running, 5);
   assert.equal(statSync(join(where.target, "d0/f0")).isFile(), true);
   assert.equal(told(running, "end").at(-1)?.["exit"], 5);
+});
+
+/** With a target that is a filesystem of its own, of so many MiB. */
+function onMount(t: TestContext, mebibytes: number): Place {
+  const target = mkdtempSync(join(tmpdir(), "lockstep-full-"));
+  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${mebibytes}m`, "tmpfs", target]);
+  t.after(() => {
+    execFileSync("umount", ["-l", target]);
+    rmdirSync(target);
+  });
+  return { ...place(t), target };
+}
+
+function enlarge({ target }: Place, mebibytes: number): void {
+  execFileSync("mount", ["-o", `remount,size=${mebibytes}m`, target]);
+}
+
+const mountSkip = process.getuid?.() === 0 ? false : "needs root to mount a tmpfs";
+const MiB = 1 << 20;
+
+test("a target short of space waits, and goes on by itself", { skip: mountSkip }, async (t) => {
+  const where = onMount(t, 16);
+  const { source, target } = where;
+  const running = sync(t, where, "--min-free", "8M");
+  await running.said(/"event":"live"/);
+  writeFileSync(join(source, "big"), Buffer.alloc(12 * MiB, 1));
+  await halted(running, "TARGET_LOW");
+  assert.match(JSON.stringify(await status(where, t)), /"state":"halted".*"code":"TARGET_LOW"/);
+  writeFileSync(join(source, "behind"), "waits too");
+  enlarge(where, 64);
+  await running.until("goes on", () => existsSync(join(target, "behind")));
+  assert.equal(statSync(join(target, "big")).size, 12 * MiB);
+  assert.equal(told(running, "resume").length, 1);
+  assert.deepEqual(told(running, "problem"), []);
+  await stops(running, 0);
+});
+
+test("a person may fill a target up; a signal does not", { skip: mountSkip }, async (t) => {
+  const where = onMount(t, 16);
+  const { source, target } = where;
+  writeFileSync(join(source, "big"), Buffer.alloc(12 * MiB, 1));
+  const args = ["sync", source, target, "--once", "--min-free", "50%"];
+  const once = await runProgram(t, args, { home: where.home });
+  assert.equal(once.exit, 5);
+  assert.match(once.stderr, /TARGET_LOW/);
+  const stopped = sync(t, where, "--min-free", "50%");
+  await halted(stopped, "TARGET_LOW");
+  await stops(stopped, 5);
+  const running = sync(t, where, "--min-free", "50%");
+  await halted(running, "TARGET_LOW");
+  assert.equal((await resume(t, where)).exit, 0);
+  await running.said(/"event":"live"/);
+  assert.equal(statSync(join(target, "big")).size, 12 * MiB);
+  await stops(running, 0);
+});
+
+test("a target that is full halts, and is tried again", { skip: mountSkip }, async (t) => {
+  const where = onMount(t, 8);
+  writeFileSync(join(where.source, "big"), Buffer.alloc(12 * MiB, 1));
+  const running = sync(t, where, "--min-free", "0");
+  await halted(running, "TARGET_FULL");
+  enlarge(where, 64);
+  await running.said(/"event":"live"/);
+  assert.equal(statSync(join(where.target, "big")).size, 12 * MiB);
+  assert.deepEqual(
+    told(running, "resume").map(({ code }) => code),
+    ["TARGET_FULL"],
+  );
+  await stops(running, 0);
 });

@@ -1,0 +1,49 @@
+/** What a `SourceSession` is given, and what it tells of itself. */
+import type { SyncError } from "../base/index.ts";
+import type { CaptureBackend } from "../capture/index.ts";
+import type { CutCounters, DeletionLimit } from "../cut/index.ts";
+import type { ProblemLog } from "../model/index.ts";
+import type { Link } from "../transport/index.ts";
+import type { Files, World } from "../world/index.ts";
+
+export interface SourceSessionOptions {
+  world: World;
+  files: Files;
+  backend: CaptureBackend;
+  rootFd: number;
+  rootPath: Uint8Array;
+  link: Link;
+  problems: ProblemLog;
+  share: string;
+  subpath: string;
+  device: string;
+  /** How much may be deleted without asking a person; everything when absent. */
+  maxDelete?: DeletionLimit;
+  /** A person has agreed to what is deleted until the target is live. */
+  deletionsConfirmed?: boolean;
+  checksum?: boolean;
+  /** The target waits for space; undefined when it goes on. */
+  onTargetHalt?: (halt: SyncError | undefined) => void;
+  /** The target equals the source for the first time, and has said so. */
+  onLive: () => void;
+}
+
+export interface SourceStatus extends CutCounters {
+  live: boolean;
+  sentEpoch: number;
+  ackedEpoch: number;
+  bytesSent: number;
+  bytesReceived: number;
+  bytesInFlight: number;
+  nodes: number;
+  names: number;
+  dirtyNames: number;
+  dirtyNodes: number;
+  captureDropped: number;
+  changes: number;
+  roundTripUs: number;
+  /** Time from the newest acknowledged epoch's oldest change to its acknowledgement. */
+  lagUs: number;
+  /** Wall clock of the newest epoch known to be applied. */
+  ackedWallMs: number;
+}
