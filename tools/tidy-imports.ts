@@ -35,6 +35,7 @@ const engineRooms = ["base", "model", "world", "actor"];
 export const roomImports: Readonly<Record<string, readonly string[]>> = {
   base: [],
   model: ["base"],
+  ignore: ["base", "model"],
   tree: ["base", "model"],
   wire: ["base", "model"],
   world: ["base", "model"],
@@ -43,11 +44,21 @@ export const roomImports: Readonly<Record<string, readonly string[]>> = {
   descriptors: ["base", "world", "tree"],
   capture: engineRooms,
   transport: engineRooms,
-  cut: ["base", "model", "world", "tree", "wire", "capture", "descriptors", "delta"],
+  cut: ["base", "model", "world", "tree", "wire", "capture", "descriptors", "delta", "ignore"],
   apply: ["base", "model", "world", "tree", "wire", "descriptors"],
-  verify: ["base", "model", "world", "tree"],
-  session: [...engineRooms, "tree", "wire", "capture", "transport", "delta", "cut", "apply"],
-  cli: [...engineRooms, "session", "verify", "capture", "transport", "wire"],
+  verify: ["base", "model", "world", "tree", "ignore"],
+  session: [
+    ...engineRooms,
+    "tree",
+    "wire",
+    "capture",
+    "transport",
+    "delta",
+    "cut",
+    "apply",
+    "ignore",
+  ],
+  cli: [...engineRooms, "session", "verify", "capture", "transport", "wire", "ignore"],
 };
 
 /** Folders of src whose files may import node:*; everything else gets it through `World`. */

@@ -62,6 +62,7 @@ export const errorTable = {
     exit: 3,
     advice: "give the key file mode 0600 and your ownership",
   },
+  RULES_UNUSABLE: { kind: "fatal", exit: 3, advice: "make the file readable and correct the line" },
   USAGE: { kind: "fatal", exit: 2, advice: "see `lockstep help`" },
   PEER_UNREACHABLE: { kind: "retry", exit: 4, advice: "check address, port and firewall" },
   PEER_UNTRUSTED: { kind: "reject", exit: 4, advice: "pair the devices with `lockstep pair`" },

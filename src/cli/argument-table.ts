@@ -112,6 +112,23 @@ const minFree: OptionRow = {
     "Halt before less of the target's filesystem is free: bytes with K, M, G or T, or a " +
     "percentage, such as 2G or 5%; 0 never halts; the smaller of 1% and 256M if absent",
 };
+const ignoreOptions: readonly OptionRow[] = [
+  {
+    long: "--ignore",
+    value: "PATTERN",
+    repeat: "list",
+    help:
+      "Leave names alone that match, as a line of .gitignore would; overrules files of patterns; " +
+      "may be given several times",
+  },
+  {
+    long: "--ignore-from",
+    value: "FILE",
+    repeat: "list",
+    help: "Leave names alone that match a line of FILE; .lockstepignore files overrule it",
+  },
+  { long: "--no-ignore-files", help: "Take .lockstepignore for a file like any other" },
+];
 
 const syncCommand: CommandRow = {
   name: "sync",
@@ -125,6 +142,8 @@ const syncCommand: CommandRow = {
     "Several targets share one capture and nothing else: one that is slow or away holds up no " +
       "other, and is compared and brought up to date when it is back. One that refuses is asked " +
       "again, too, unless it is the only one. The exit code is the worst of all.",
+    "What is ignored is neither sent nor removed. A file .lockstepignore in any folder of SOURCE " +
+      "says what is, by lines as in .gitignore; changes of it count while the sync runs.",
     "SIGINT and SIGTERM send what has happened so far and end with exit code 0; a second " +
       "one ends at once.",
     "It halts, leaves the target as it is, and waits for `lockstep resume` when the source's " +
@@ -164,6 +183,7 @@ const syncCommand: CommandRow = {
         "20%; 100% never halts; 50% if absent, and then never for fewer than 10",
     },
     { ...minFree, help: `${minFree.help}. A remote target has its own` },
+    ...ignoreOptions,
   ],
   commands: [],
   examples: [
@@ -379,6 +399,7 @@ const verifyCommand: CommandRow = {
   description: [
     "Compares names, kinds, content, modes, owners, times, extended attributes, links and " +
       "holes, by code of its own. Works on a live pair: what is changing is looked at again.",
+    "What a sync from SOURCE with the same options would ignore is not compared.",
     "The exit code is 0 when nothing differs, 1 when something differs, could not be read, " +
       "or the comparison was interrupted.",
   ],
@@ -386,7 +407,10 @@ const verifyCommand: CommandRow = {
     { ...source, help: "One folder" },
     { name: "TARGET", help: "The folder to compare it with", required: true, variadic: false },
   ],
-  options: [{ long: "--no-content", help: "Compare everything but the bytes of files" }],
+  options: [
+    { long: "--no-content", help: "Compare everything but the bytes of files" },
+    ...ignoreOptions,
+  ],
   commands: [],
   examples: [{ line: "lockstep verify /srv/data /mnt/copy", help: "Is the copy a copy?" }],
 };
@@ -472,7 +496,6 @@ export const plannedCommands: readonly string[] = [
   "bench",
 ];
 export const plannedOptions: readonly string[] = [
-  "--ignore",
   "--consistency",
   "--durability",
   "--compress",

@@ -13,6 +13,7 @@ import type { CommandIo } from "./command-io.ts";
 import { parseArguments } from "./command-program.ts";
 import type { Invocation, OptionValue } from "./command-program.ts";
 import { failureOf } from "./failure.ts";
+import type { IgnoreChoices } from "./ignore-options.ts";
 import { openProcessIo } from "./process-io.ts";
 import type { ProcessIo } from "./process-io.ts";
 
@@ -74,7 +75,8 @@ async function dispatch(invocation: Invocation, io: CommandIo): Promise<ExitCode
     case "verify": {
       const { runVerify } = await import("./verify-command.ts");
       const [source = "", target = ""] = args;
-      return await runVerify({ source, target, content: options["content"] !== false }, io);
+      const content = options["content"] !== false;
+      return await runVerify({ source, target, content, ignore: ignoreChoices(options) }, io);
     }
     case "doctor": {
       const { runDoctor } = await import("./doctor-command.ts");
@@ -101,13 +103,21 @@ async function sync(args: readonly string[], options: Options, io: CommandIo): P
   const freeText = text(options["minFree"]);
   const [minFree, minFreeIsGiven] = [await freeLimit(freeText), freeText !== undefined];
   const choices = { source, targets, once, backend, maxDelete, checksum, minFree, minFreeIsGiven };
-  return await runSync(choices, io);
+  return await runSync({ ...choices, ignore: ignoreChoices(options) }, io);
 }
 
 async function freeLimit(text: string | undefined): Promise<FreeLimit | undefined> {
   const { parseFreeLimit } = await import("./amounts.ts");
   const { freeLimitDefault } = await import("../session/index.ts");
   return text === undefined ? freeLimitDefault : parseFreeLimit(text);
+}
+
+function ignoreChoices(options: Options): IgnoreChoices {
+  return {
+    ignore: list(options["ignore"]),
+    ignoreFrom: list(options["ignoreFrom"]),
+    ignoreFiles: options["ignoreFiles"] !== false,
+  };
 }
 
 async function pair(args: readonly string[], options: Options, io: CommandIo): Promise<ExitCode> {

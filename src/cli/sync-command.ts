@@ -12,11 +12,13 @@ import {
   type OpenedBackend,
   shareCapture,
 } from "../capture/index.ts";
+import type { IgnoreSettings } from "../ignore/index.ts";
 import type { DeletionLimit, FreeLimit } from "../session/index.ts";
 import { type Identity, loadIdentity } from "../transport/index.ts";
 import { native, type Native } from "../world/node/index.ts";
 import { type CommandIo, stateDirectory } from "./command-io.ts";
 import { publishStatus, type ResumeAnswer } from "./control-socket.ts";
+import { type IgnoreChoices, readIgnoreChoices } from "./ignore-options.ts";
 import {
   checkSource,
   checkTarget,
@@ -45,6 +47,7 @@ export interface SyncOptions {
   /** How much of a local target's filesystem is to stay free; nothing when absent. */
   minFree: FreeLimit | undefined;
   minFreeIsGiven: boolean;
+  ignore: IgnoreChoices;
 }
 
 /** What all targets of one sync have in common. */
@@ -59,6 +62,7 @@ interface Common {
   readonly identity: Identity | undefined;
   /** A person has agreed to what is deleted until a target is live. */
   readonly deletionsConfirmed: boolean;
+  readonly ignore: IgnoreSettings;
 }
 
 export async function runSync(options: SyncOptions, io: CommandIo): Promise<ExitCode> {
@@ -78,6 +82,7 @@ async function syncOnce(
   deletionsConfirmed: boolean,
 ): Promise<ExitCode | "again"> {
   const { source, targets } = checkPlaces(options);
+  const ignore = readIgnoreChoices(options.ignore);
   const files = native();
   files.umask(0);
   const stateDir = stateDirectory(process.env);
@@ -93,7 +98,7 @@ async function syncOnce(
           credentialsDirectory: process.env["CREDENTIALS_DIRECTORY"],
         })
       : undefined;
-    const own = { options, io, files, source, deletionsConfirmed };
+    const own = { options, io, files, source, deletionsConfirmed, ignore };
     return await mirrorAll({ ...own, rootFd, stateDir, stateFd, identity }, targets, opened);
   } finally {
     opened.backend.close();

@@ -10,6 +10,7 @@
 import { hostname } from "node:os";
 import { SyncError } from "../base/index.ts";
 import type { CaptureBackend } from "../capture/index.ts";
+import type { IgnoreSettings } from "../ignore/index.ts";
 import { type Problem, ProblemLog } from "../model/index.ts";
 import { type DeletionLimit, type FreeLimit, Mirror, serveLink } from "../session/index.ts";
 import {
@@ -49,6 +50,8 @@ export interface TargetRunOptions {
   readonly checksum: boolean;
   /** How much of a local target's filesystem is to stay free; nothing when absent. */
   readonly minFree: FreeLimit | undefined;
+  /** What is neither sent nor removed. */
+  readonly ignore: IgnoreSettings;
   /** A person has agreed to what is deleted until the target is live. */
   readonly deletionsConfirmed: boolean;
   /** There are others, which go on: then this one is not given up while it may come back. */
@@ -90,6 +93,7 @@ export class TargetRun {
       ...(options.maxDelete === undefined ? {} : { maxDelete: options.maxDelete }),
       deletionsConfirmed: options.deletionsConfirmed,
       checksum: options.checksum,
+      ignore: options.ignore,
       onHalt: (halt) => this.#onHalt(halt),
       onResume: (halt) => this.#onResume(halt),
     });

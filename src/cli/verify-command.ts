@@ -8,6 +8,7 @@ import { compareTrees, escapeBytes, formatDifference } from "../verify/index.ts"
 import type { CompareProgress, CompareSummary } from "../verify/index.ts";
 import { native } from "../world/node/index.ts";
 import type { CommandIo } from "./command-io.ts";
+import { type IgnoreChoices, readIgnoreChoices } from "./ignore-options.ts";
 import { checkSource, openDirectory } from "./places.ts";
 
 const differencesShownMax = 1_000;
@@ -18,10 +19,12 @@ export interface VerifyOptions {
   readonly source: string;
   readonly target: string;
   readonly content: boolean;
+  readonly ignore: IgnoreChoices;
 }
 
 export async function runVerify(options: VerifyOptions, io: CommandIo): Promise<ExitCode> {
   const [source, target] = [checkSource(options.source), checkSource(options.target)];
+  const rules = readIgnoreChoices(options.ignore);
   const files = native();
   const controller = new AbortController();
   io.onStop(() => controller.abort());
@@ -33,6 +36,7 @@ export async function runVerify(options: VerifyOptions, io: CommandIo): Promise<
         clock: io.world.clock,
         content: options.content,
         ignore: new Set<never>(),
+        rules,
         settleMs,
         differenceCountMax: differencesShownMax,
         signal: controller.signal,

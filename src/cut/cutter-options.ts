@@ -1,4 +1,5 @@
 /** What a `Cutter` is given, and what it counts. */
+import type { IgnoreSettings } from "../ignore/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import type { Tree } from "../tree/index.ts";
 import type { Clock, Files } from "../world/index.ts";
@@ -36,6 +37,8 @@ export interface CutterOptions {
   deltaBytesMin?: number;
   /** These pages of a mapped file have been cleaned, and are read by this cutter. */
   storesCleaned?: (node: number, from: number, to: number) => void;
+  /** No rules when absent. */
+  ignore?: IgnoreSettings;
   /** `orderedBytesMax` when absent. */
   orderedBytes?: number;
 }

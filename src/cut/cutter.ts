@@ -11,13 +11,14 @@
  * writer has no room and goes on from there: `step` may be called at any time.
  * The tree is the source as the target will have it once everything written is applied.
  */
-import { Directories, DirectoryEntries, ESTALE } from "../descriptors/index.ts";
+import { Directories, ESTALE } from "../descriptors/index.ts";
 import { ExtentList, rootId, type Tree } from "../tree/index.ts";
-import { errnoName, type Files, Mode, Open, Stat, statSlots } from "../world/index.ts";
+import { errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import { CommitFlag, type OpWriter } from "../wire/index.ts";
 import { ContentReader } from "./content-reader.ts";
 import type { CutCounters, CutterOptions } from "./cutter-options.ts";
 import { DeletionGuard } from "./deletion-guard.ts";
+import { DirectoryScanner } from "./directory-scanner.ts";
 import { type DirtyNode, DirtySet } from "./dirty-set.ts";
 import { FileTasks, type TaskResult } from "./file-tasks.ts";
 import { openAttemptsMax, orderedBytesMax, roundCountMax } from "./limits.ts";
@@ -26,11 +27,13 @@ import { MappedStores } from "./mapped-stores.ts";
 import { MetadataComparer } from "./metadata-comparer.ts";
 import { NameObserver } from "./name-observer.ts";
 import { NamePlanner } from "./name-planner.ts";
-import { resolvePath } from "./path-resolver.ts";
-import type { Slot } from "./slot.ts";
-import { isGone, SourceFiles } from "./source-files.ts";
+import { NameFilter } from "./name-filter.ts";
+import { NameLook } from "./name-look.ts";
+import { resolvePaths } from "./path-resolver.ts";
+import { RuleFiles } from "./rule-files.ts";
+import { SourceFiles } from "./source-files.ts";
 import { TaskQueue } from "./task-queue.ts";
-import type { Task } from "./task.ts";
+import { placeOf, type Task } from "./task.ts";
 
 /** Tasks done in one step before the event loop has its turn. */
 const taskCountPerStep = 64;
@@ -40,6 +43,7 @@ const noName: Uint8Array = new Uint8Array(0);
 export class Cutter {
   readonly dirty: DirtySet;
   readonly stores: MappedStores;
+  readonly rules: RuleFiles;
   readonly counters: CutCounters = {
     epochs: 0,
     fuzzyEpochs: 0,
@@ -55,8 +59,10 @@ export class Cutter {
   readonly #directories: Directories;
   readonly #sources: SourceFiles;
   readonly #metadata: MetadataComparer;
-  readonly #entries: DirectoryEntries;
+  readonly #filter: NameFilter;
+  readonly #look: NameLook;
   readonly #planner: NamePlanner;
+  readonly #scanner: DirectoryScanner;
   readonly #observer: NameObserver;
   /** Throws, out of `step`, when more is about to be deleted than a person was asked for. */
   readonly guard: DeletionGuard;
@@ -90,14 +96,17 @@ export class Cutter {
       problem,
       readsAll: () => this.#liveWanted && (options.checksum ?? false),
     });
-    this.#entries = new DirectoryEntries(options.files);
     this.kept = new KeptFiles(options.tree, options.writer);
     this.guard = new DeletionGuard(options);
+    const shared = { ...options, dirty: this.dirty, directories: this.#directories };
+    this.rules = new RuleFiles(shared);
+    this.#filter = new NameFilter(shared, this.rules, (node) => this.#planner.release(node));
+    this.#look = new NameLook({ ...shared, filter: this.#filter });
     this.#planner = new NamePlanner({
-      ...options,
+      ...shared,
       guard: this.guard,
-      directories: this.#directories,
-      dirty: this.dirty,
+      filter: this.#filter,
+      look: this.#look,
       forget: (node) => this.#forget(node),
       tasks: {
         newFile: (node, parent, name, stat) =>
@@ -111,10 +120,22 @@ export class Cutter {
       },
     });
     this.#observer = new NameObserver({
-      tree: options.tree,
-      dirty: this.dirty,
-      directories: this.#directories,
+      ...shared,
       planner: this.#planner,
+      look: this.#look,
+      rules: this.rules,
+      problem,
+    });
+    this.#scanner = new DirectoryScanner({
+      ...shared,
+      metadata: this.#metadata,
+      filter: this.#filter,
+      look: this.#look,
+      planner: this.#planner,
+      looked: this.#observer.looked,
+      counters: this.counters,
+      planScan: (node, deep, attempts) => this.#planScan(node, deep, attempts),
+      planCompare: (node, stat) => this.#planCompare(node, stat),
       problem,
     });
     this.#reader = new ContentReader(
@@ -142,7 +163,6 @@ export class Cutter {
       kept: this.kept,
       delta: signatures === undefined ? undefined : { ...this.#options, dirty, reader, signatures },
       isSeeding: () => this.#liveWanted,
-      lookAtNames: (node) => this.#lookAtNames(node),
       problem,
       problemAt: (parent, name, operation, result) =>
         this.#problem(parent, operation, result, name),
@@ -151,7 +171,7 @@ export class Cutter {
 
   /** Entries on other filesystems below the root, which are left alone. */
   get mountCount(): number {
-    return this.#planner.mountCount;
+    return this.#look.mountCount;
   }
 
   get isIdle(): boolean {
@@ -264,16 +284,9 @@ export class Cutter {
     if (this.#planOrdered()) return;
     dirty.takeOldestUs();
     if (this.#readLone()) return;
-    for (const path of dirty.takePaths()) {
-      const node = resolvePath(this.#files, this.#tree, this.#options.rootPath, path);
-      if (node > 0 && path.truncatedTo !== Infinity) {
-        dirty.addExtent(node, Math.min(path.truncatedTo, this.#tree.size[node]!), Infinity);
-      } else if (node > 0) {
-        dirty.addMetadata(node);
-      } else if (node < 0) {
-        dirty.rescan = true;
-      }
-    }
+    resolvePaths(this.#files, this.#tree, this.#options.rootPath, dirty);
+    // Before names: what comes with a rule file is judged by it.
+    this.rules.hear(dirty.nodes());
     const slots = this.#observer.observe();
     if (slots.length > 0) this.#planner.plan(slots, false);
     if (dirty.rescan) {
@@ -298,6 +311,7 @@ export class Cutter {
     if (this.#round > 1 || this.#liveWanted || this.stores.count > 0) return false;
     const part = this.dirty.takeOrdered(this.#options.orderedBytes ?? orderedBytesMax);
     if (part === undefined) return false;
+    if (this.rules.isRuleFile(part.node)) this.rules.fileChanged(part.node);
     this.#planExtent(part.node, part.from, part.to);
     this.#tasks.putFirst();
     return true;
@@ -309,6 +323,7 @@ export class Cutter {
     const node = dirty.loneNode;
     if (node === 0 || !this.#tree.isLive(node)) return false;
     if ((this.#tree.mode[node]! & Mode.typeMask) !== Mode.regular) return false;
+    if (this.rules.isRuleFile(node)) return false;
     const fd = this.#sources.get(node);
     if (fd < 0 || !this.#reader.readSmall(node, dirty.loneFrom, dirty.loneTo, fd)) return false;
     dirty.clearLone();
@@ -381,7 +396,7 @@ export class Cutter {
     const again = this.dirty.addMetadata(node);
     again.closed ||= closed;
     again.attempts = attempts + 1;
-    this.#lookAtNames(node);
+    this.dirty.addNamesOf(node);
   }
 
   #planExtent(node: number, from: number, to: number): void {
@@ -407,7 +422,7 @@ export class Cutter {
 
   /** Does a task, or a part of it. */
   #do(task: Task): TaskResult {
-    if (!this.#tree.isSame(task.node, task.birth)) {
+    if (!this.#tree.isSame(task.node, task.birth) || this.#filter.isHidden(placeOf(task))) {
       this.#tasks.pop();
       this.#drop(task);
       return "done";
@@ -420,7 +435,7 @@ export class Cutter {
       return result;
     }
     this.#tasks.pop();
-    if (task.kind === "scan") this.#scan(task.node, task.deep, task.attempts);
+    if (task.kind === "scan") this.#scanner.scan(task.node, task.deep, task.attempts);
     else if (task.kind === "compare") this.#compare(task.node, task.stat);
     else this.#link(task.node, task.parent, task.name);
     this.#tasks.putFirst();
@@ -431,10 +446,13 @@ export class Cutter {
     if (task.kind === "newFile" || task.kind === "content") this.#fileTasks.abandon(task);
   }
 
-  /** The node has left the tree. What waited for it is looked at anew. */
+  /** The node has left the tree, or is ignored now. What waited for it is looked at anew. */
   #drop(task: Task): void {
     this.#letGo(task);
     if (task.kind !== "newFile" && task.kind !== "link") return;
+    if (task.kind === "newFile" && this.#tree.isSame(task.node, task.birth)) {
+      this.#planner.abandon(task.node);
+    }
     if (this.#tree.isLive(task.parent)) this.dirty.addName(task.parent, task.name, 0);
   }
 
@@ -446,76 +464,6 @@ export class Cutter {
     } else {
       this.#planner.link(node, parent, name);
     }
-  }
-
-  #scan(node: number, deep: boolean, attempts: number): void {
-    const tree = this.#tree;
-    const fd = this.#openForScan(node, deep, attempts);
-    if (fd < 0) return;
-    const slots: Slot[] = [];
-    const seen = new Set<number>();
-    const subdirectories: number[] = [];
-    let used: number;
-    do {
-      used = this.#entries.next(fd, (name, stat) => {
-        this.counters.filesScanned++;
-        const id = tree.names.find(node, name);
-        if (id !== 0) seen.add(id);
-        if (!this.#planner.isSameMount(stat) || this.#planner.isReserved(node, name)) return;
-        const known = id === 0 ? 0 : tree.names.node[id]!;
-        if (known !== 0 && tree.ino[known] === 0 && this.#metadata.adopt(known, stat)) return;
-        const same =
-          known !== 0 && tree.ino[known] === stat[Stat.ino] && tree.gen[known] === stat[Stat.gen];
-        if (!same) {
-          slots.push({ parent: node, name: name.slice(), stat: stat.slice() });
-          return;
-        }
-        if (!this.#metadata.isEqual(known, stat)) this.#planCompare(known, stat.slice());
-        if (deep && tree.isDirectory(known)) subdirectories.push(known);
-      });
-    } while (used > 0);
-    if (fd !== this.#options.rootFd) this.#files.close(fd);
-    if (used < 0) {
-      // An incomplete list must not be taken for deletions.
-      if (isGone(used)) this.#lookAtNames(node);
-      else this.#problem(node, "scan", used);
-      return;
-    }
-    for (let id = tree.firstChild[node]!; id !== 0; id = tree.names.nextSibling[id]!) {
-      if (seen.has(id)) continue;
-      const slot = this.#planner.observe(node, tree.names.bytes(id).slice());
-      if (slot !== undefined) slots.push(slot);
-    }
-    this.#planner.plan(slots, deep);
-    for (const directory of subdirectories) {
-      this.#planScan(directory, deep, 0);
-    }
-  }
-
-  /** A descriptor of its own at the start of the directory, watched before it is read. */
-  #openForScan(node: number, deep: boolean, attempts: number): number {
-    const at = this.#directories.get(node);
-    const fd = at < 0 ? at : this.#files.openBeneath(at, noName, Open.read | Open.directory, 0);
-    if (fd < 0) {
-      if (!isGone(fd)) {
-        this.#problem(node, "open", fd);
-      } else if (attempts < openAttemptsMax) {
-        this.#lookAtNames(node);
-        this.dirty.addScan(node, deep, attempts + 1);
-      } else {
-        this.dirty.rescan = true;
-      }
-      return fd;
-    }
-    const result = this.#files.statAt(fd, noName, this.#stat);
-    if (result === 0) this.#tree.bindInode(node, this.#stat[Stat.ino]!, this.#stat[Stat.gen]!);
-    const watched = this.#options.watchDirectory(fd, this.#stat[Stat.ino]!, this.#stat[Stat.gen]!);
-    if (watched < 0) this.#problem(node, "watch", watched);
-    // Names that came and went before it was watched left nothing behind but its time.
-    const again = this.#files.statAt(fd, noName, this.#stat);
-    if (again === 0 && this.#metadata.timesDiffer(node, this.#stat))
-      this.#observer.looked.add(node);
-    return fd;
   }
 
   /** A node that both trees have: its metadata, and its content when size or time differ. */
@@ -535,13 +483,6 @@ export class Cutter {
     else this.#metadata.tellTimes(node, stat);
   }
 
-  #lookAtNames(node: number): void {
-    const { names, firstName } = this.#tree;
-    for (let id = firstName[node]!; id !== 0; id = names.nextOfNode[id]!) {
-      this.dirty.addName(names.parent[id]!, names.bytes(id).slice(), 0);
-    }
-  }
-
   #forget(node: number): void {
     const tree = this.#tree;
     if (tree.isDirectory(node) && tree.ino[node] !== 0) {
@@ -552,6 +493,7 @@ export class Cutter {
     this.#directories.forget(node);
     this.dirty.forget(node);
     this.stores.forget(node);
+    this.rules.forget(node);
   }
 
   /** Cleans mapped files that have rested and marks what must be read. */

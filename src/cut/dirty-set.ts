@@ -201,6 +201,11 @@ export class DirtySet implements ChangeSink {
     return { node, from, to };
   }
 
+  /** The dirty nodes, which stay dirty. */
+  nodes(): Iterable<number> {
+    return this.#loneId === 0 ? this.#nodes.keys() : [this.#loneId];
+  }
+
   takeNodes(): Map<number, DirtyNode> {
     this.#ordered.drop();
     if (this.#loneId !== 0) this.#joinOthers();
@@ -282,6 +287,14 @@ export class DirtySet implements ChangeSink {
     if (known === undefined) this.#names.set(key, { parent, name, change, attempts });
     else known.change |= change;
     if (this.#readNames) this.conflict = true;
+  }
+
+  /** All names of a node are to be looked at. */
+  addNamesOf(node: number): void {
+    const { names, firstName } = this.#tree;
+    for (let id = firstName[node]!; id !== 0; id = names.nextOfNode[id]!) {
+      this.addName(names.parent[id]!, names.bytes(id).slice(), 0);
+    }
   }
 
   /** Scans the directory in the next round: its path could not be followed in this one. */

@@ -40,7 +40,6 @@ export interface FileTasksOptions {
   tellsExtents?: boolean;
   /** The target is being made equal for the first time. */
   isSeeding: () => boolean;
-  lookAtNames: (node: number) => void;
   problem: (node: number, operation: string, result: number) => void;
   problemAt: (parent: number, name: Uint8Array, operation: string, result: number) => void;
 }
@@ -227,6 +226,6 @@ export class FileTasks {
       const again = dirty.addExtent(node, reading.extents.from(i), reading.extents.to(i));
       again.attempts = attempts + 1;
     }
-    this.#of.lookAtNames(node);
+    dirty.addNamesOf(node);
   }
 }

@@ -87,13 +87,14 @@ export class MetadataComparer {
    * Binds a regular file of the manifest to the inode found at its name, if it has no other name
    * and nothing is to be told of it: at a restart that is nearly every file.
    */
-  adopt(node: number, stat: Float64Array): boolean {
+  adopt(node: number, name: number, stat: Float64Array): boolean {
     if ((stat[Stat.mode]! & Mode.typeMask) !== Mode.regular || stat[Stat.nlink] !== 1) return false;
     const tree = this.#tree;
     const ino = stat[Stat.ino]!;
     const gen = stat[Stat.gen]!;
     if (!this.isEqual(node, stat) || tree.byInode(ino, gen) !== 0) return false;
     tree.bindInode(node, ino, gen);
+    tree.preferName(name);
     return true;
   }
 

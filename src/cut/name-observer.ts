@@ -9,7 +9,9 @@ import type { Directories } from "../descriptors/index.ts";
 import { rootId, type Tree } from "../tree/index.ts";
 import type { DirtySet } from "./dirty-set.ts";
 import { openAttemptsMax } from "./limits.ts";
+import type { NameLook } from "./name-look.ts";
 import type { NamePlanner } from "./name-planner.ts";
+import type { RuleFiles } from "./rule-files.ts";
 import { genOf, inoOf, type Slot } from "./slot.ts";
 import { isGone } from "./source-files.ts";
 
@@ -18,6 +20,8 @@ export class NameObserver {
   readonly #dirty: DirtySet;
   readonly #directories: Directories;
   readonly #planner: NamePlanner;
+  readonly #look: NameLook;
+  readonly #rules: RuleFiles;
   readonly #problem: (node: number, operation: string, result: number) => void;
   /** Directories of which names were looked at: their times may have changed in any case. */
   readonly looked: Set<number> = new Set();
@@ -27,12 +31,16 @@ export class NameObserver {
     dirty: DirtySet;
     directories: Directories;
     planner: NamePlanner;
+    look: NameLook;
+    rules: RuleFiles;
     problem: (node: number, operation: string, result: number) => void;
   }) {
     this.#tree = options.tree;
     this.#dirty = options.dirty;
     this.#directories = options.directories;
     this.#planner = options.planner;
+    this.#look = options.look;
+    this.#rules = options.rules;
     this.#problem = options.problem;
   }
 
@@ -40,7 +48,12 @@ export class NameObserver {
   observe(): Slot[] {
     const dirty = this.#dirty;
     const slots: Slot[] = [];
-    for (const { parent, name, change, attempts } of dirty.takeNames()) {
+    const names = dirty.takeNames();
+    for (const { parent, name } of names) {
+      if (this.#rules.isRuleName(name) && this.#tree.isLive(parent))
+        this.#rules.nameChanged(parent);
+    }
+    for (const { parent, name, change, attempts } of names) {
       if (!this.#tree.isLive(parent)) continue;
       const dirFd = this.#directories.get(parent);
       if (dirFd < 0) {
@@ -52,7 +65,7 @@ export class NameObserver {
         continue;
       }
       this.looked.add(parent);
-      const slot = this.#planner.observe(parent, name);
+      const slot = this.#look.observe(parent, name);
       if (slot === undefined) continue;
       slots.push(slot);
       this.#noteChange(slot, change);
@@ -86,7 +99,7 @@ export class NameObserver {
       if (id === 0) return;
       const parent: number = names.parent[id]!;
       if (this.#directories.get(parent) >= 0) {
-        const slot = this.#planner.observe(parent, names.bytes(id).slice());
+        const slot = this.#look.observe(parent, names.bytes(id).slice());
         if (slot !== undefined) slots.push(slot);
         return;
       }

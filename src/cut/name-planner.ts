@@ -13,12 +13,13 @@
  * Cost: one statx a name; nothing of what lies below a moved directory is touched.
  */
 import type { Directories } from "../descriptors/index.ts";
-import type { ProblemLog } from "../model/index.ts";
 import { rootId, type Tree } from "../tree/index.ts";
-import { Errno, errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts";
-import { isHoldName, type OpWriter, symlinkBytesMax } from "../wire/index.ts";
+import { type Files, Mode, Stat, statSlots } from "../world/index.ts";
+import { type OpWriter, symlinkBytesMax } from "../wire/index.ts";
 import type { DeletionGuard } from "./deletion-guard.ts";
 import type { DirtySet } from "./dirty-set.ts";
+import type { NameFilter } from "./name-filter.ts";
+import type { NameLook } from "./name-look.ts";
 import { HeldDeletions } from "./held-deletions.ts";
 import { genOf, inoOf, type Slot, slotKey } from "./slot.ts";
 
@@ -47,12 +48,12 @@ export class NamePlanner {
   readonly #directories: Directories;
   readonly #writer: OpWriter;
   readonly #dirty: DirtySet;
-  readonly #problems: ProblemLog;
   readonly #tasks: PlannedTasks;
+  readonly #filter: NameFilter;
+  readonly #look: NameLook;
   readonly #forget: (node: number) => void;
   readonly #guard: DeletionGuard;
   readonly #held: HeldDeletions;
-  readonly #mount: number;
   readonly #stat: Float64Array = new Float64Array(statSlots);
   readonly #linkTarget: Uint8Array = new Uint8Array(symlinkBytesMax);
   /** Directories whose times must be set when the round ends. */
@@ -65,18 +66,17 @@ export class NamePlanner {
   readonly #waiting: Set<number> = new Set();
   /** How often they have. */
   readonly #postponed: Map<number, number> = new Map();
-  mountCount = 0;
 
   constructor(options: {
     files: Files;
-    rootFd: number;
     tree: Tree;
     directories: Directories;
     writer: OpWriter;
     dirty: DirtySet;
-    problems: ProblemLog;
     guard: DeletionGuard;
     tasks: PlannedTasks;
+    filter: NameFilter;
+    look: NameLook;
     /** A node is leaving the tree. */
     forget: (node: number) => void;
   }) {
@@ -85,52 +85,12 @@ export class NamePlanner {
     this.#directories = options.directories;
     this.#writer = options.writer;
     this.#dirty = options.dirty;
-    this.#problems = options.problems;
     this.#tasks = options.tasks;
+    this.#filter = options.filter;
+    this.#look = options.look;
     this.#forget = options.forget;
     this.#guard = options.guard;
     this.#held = new HeldDeletions(options.tree, options.dirty, options.guard);
-    this.#files.statAt(options.rootFd, new Uint8Array(0), this.#stat);
-    this.#mount = this.#stat[Stat.mount]!;
-  }
-
-  /**
-   * What has this name now; undefined when it must be left as it is: other mount, unreadable, or a
-   * directory that is not where it was.
-   */
-  observe(parent: number, name: Uint8Array): Slot | undefined {
-    if (!this.#tree.isLive(parent) || this.isReserved(parent, name)) return undefined;
-    const dirFd = this.#directories.get(parent);
-    // The directory itself has moved or gone. That is told of the directory; its names stay.
-    if (dirFd < 0) return undefined;
-    const result = this.#files.statAt(dirFd, name, this.#stat);
-    if (result === 0) {
-      if (!this.isSameMount(this.#stat)) return undefined;
-      return { parent, name, stat: this.#stat.slice() };
-    }
-    if (result === -Errno.ENOENT || result === -Errno.ENOTDIR) {
-      return { parent, name, stat: undefined };
-    }
-    this.#problem(parent, "stat", result);
-    return undefined;
-  }
-
-  /** A name that the target keeps for itself. It is told as a problem and not mirrored. */
-  isReserved(parent: number, name: Uint8Array): boolean {
-    if (parent !== rootId || !isHoldName(name)) return false;
-    this.#problems.add({
-      side: "source",
-      path: Buffer.from(name).toString("utf8"),
-      operation: "mirror a reserved name",
-      errno: "EPERM",
-    });
-    return true;
-  }
-
-  isSameMount(stat: Float64Array): boolean {
-    if (stat[Stat.mount] === this.#mount) return true;
-    this.mountCount++;
-    return false;
   }
 
   /** Brings the names of the slots, and whatever moved from or to them, into agreement. */
@@ -150,6 +110,7 @@ export class NamePlanner {
       }
     }
     for (const slot of slots.values()) this.#clear(slot);
+    this.#judgeMoved();
     if (this.#held.isActive) this.#held.checkUnbound(this.#limbo);
   }
 
@@ -159,6 +120,7 @@ export class NamePlanner {
     for (const node of this.#limbo) {
       if (this.#waiting.has(node)) continue;
       this.#touchParents(node);
+      if (this.#prune(node)) continue;
       this.#writer.remove(node);
       this.#removeNode(node, true);
     }
@@ -196,8 +158,47 @@ export class NamePlanner {
   #moved(node: number): void {
     this.#leaveLimbo(node);
     this.#dirty.addMetadata(node);
+    if (this.#filter.isActive && this.#tree.isDirectory(node)) this.#movedFolders.push(node);
     const isFile = (this.#tree.mode[node]! & Mode.typeMask) === Mode.regular;
     if (this.#suspectRounds > 0 && isFile) this.#dirty.addExtent(node, 0, Infinity);
+  }
+
+  /** Folders of the present plan that have moved. */
+  readonly #movedFolders: number[] = [];
+
+  /** Other names below a moved folder may be ignored now. */
+  #judgeMoved(): void {
+    if (this.#movedFolders.length === 0) return;
+    this.#filter.rules.moved();
+    const isDependent = this.#filter.rules.dependOnPlace;
+    for (const node of this.#movedFolders) if (isDependent) this.#tasks.scan(node, true);
+    this.#movedFolders.length = 0;
+  }
+
+  /** Unties a node from its inode: it is ignored from now on, and stays as it is on the target. */
+  release(node: number): void {
+    this.#leaveLimbo(node);
+    this.touched.delete(node);
+    this.#lostNames.delete(node);
+    this.#forget(node);
+    this.#tree.unbindInode(node);
+  }
+
+  /** Removes what is below a folder but for ignored entries. False when there are none. */
+  #prune(folder: number): boolean {
+    const { names } = this.#tree;
+    return this.#filter.prune(folder, (id) =>
+      this.#unlink(names.parent[id]!, names.bytes(id).slice(), names.node[id]!),
+    );
+  }
+
+  /** Ignored entries of the target keep the folder that they are in, whatever takes its name. */
+  #keepsIgnored(slot: Slot, occupant: number): boolean {
+    const isFolder = (slot.stat![Stat.mode]! & Mode.typeMask) === Mode.directory;
+    if (!this.#filter.hasKept(occupant, isFolder) || this.#isSeenElsewhere(occupant)) return false;
+    if (!isFolder) return this.#prune(occupant);
+    this.#filter.untieAll(occupant);
+    return this.#adopt(slot, false);
   }
 
   #leaveLimbo(node: number): void {
@@ -256,7 +257,7 @@ export class NamePlanner {
         const parent = names.parent[id]!;
         const name = names.bytes(id).slice();
         if (slots.has(slotKey(parent, name))) continue;
-        const other = this.observe(parent, name);
+        const other = this.#look.observe(parent, name);
         if (other !== undefined) pending.push(other);
       }
     }
@@ -346,6 +347,7 @@ export class NamePlanner {
       if (node !== 0) this.#waiting.add(node);
       return true;
     }
+    if (kindsClash && this.#keepsIgnored(slot, occupant)) return true;
     if (wanted || kindsClash) {
       this.#detach(occupant);
       this.#limbo.add(occupant);
@@ -382,8 +384,11 @@ export class NamePlanner {
     const ino = this.#tree.ino[node]!;
     const gen = this.#tree.gen[node]!;
     if (ino === 0) return false;
-    if (this.#dirty.hasMoved(ino, gen)) return true;
-    const seen = this.#seenAt.get(`${ino}.${gen}`) ?? [];
+    return this.#dirty.hasMoved(ino, gen) || this.#isSeenElsewhere(node);
+  }
+
+  #isSeenElsewhere(node: number): boolean {
+    const seen = this.#seenAt.get(`${this.#tree.ino[node]!}.${this.#tree.gen[node]!}`) ?? [];
     return seen.some((slot) => this.#tree.child(slot.parent, slot.name) !== node);
   }
 
@@ -460,6 +465,7 @@ export class NamePlanner {
     const isDevice = kind === Mode.blockDevice || kind === Mode.characterDevice;
     if (isDevice && tree.rdev[occupant] !== slot.stat![Stat.rdev]) return false;
     tree.bindInode(occupant, inoOf(slot), genOf(slot));
+    tree.preferName(tree.names.find(slot.parent, slot.name));
     this.#tasks.compare(occupant, slot.stat!);
     if (kind === Mode.directory) this.#tasks.scan(occupant, deep);
     return true;
@@ -536,6 +542,7 @@ export class NamePlanner {
   #dropName(parent: number, name: Uint8Array, node: number, isDeleted = false): void {
     this.#tree.removeName(this.#tree.names.find(parent, name));
     if (this.#tree.firstName[node] === 0) this.#removeNode(node, isDeleted);
+    else this.#filter.nameLost(node);
   }
 
   #detach(node: number): void {
@@ -577,14 +584,5 @@ export class NamePlanner {
     const isSame =
       again === 0 && this.#stat[Stat.ino] === inoOf(slot) && this.#stat[Stat.gen] === genOf(slot);
     return this.#linkTarget.slice(0, isSame ? Math.max(bytes, 0) : 0);
-  }
-
-  #problem(node: number, operation: string, result: number): void {
-    this.#problems.add({
-      side: "source",
-      path: this.#tree.path(node),
-      operation,
-      errno: errnoName(result),
-    });
   }
 }

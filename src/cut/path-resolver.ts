@@ -5,21 +5,35 @@
  */
 import type { Tree } from "../tree/index.ts";
 import { type Files, Open, Stat, statSlots } from "../world/index.ts";
-import type { DirtyPath } from "./dirty-set.ts";
+import type { DirtyPath, DirtySet } from "./dirty-set.ts";
 
 const AT_FDCWD = -100;
 const noName: Uint8Array = new Uint8Array(0);
+
+/** Marks what the dirty paths lead to; what cannot be found out becomes a rescan. */
+export function resolvePaths(
+  files: Files,
+  tree: Tree,
+  rootPath: Uint8Array,
+  dirty: DirtySet,
+): void {
+  for (const path of dirty.takePaths()) {
+    const node = resolvePath(files, tree, rootPath, path);
+    if (node > 0 && path.truncatedTo !== Infinity) {
+      dirty.addExtent(node, Math.min(path.truncatedTo, tree.size[node]!), Infinity);
+    } else if (node > 0) {
+      dirty.addMetadata(node);
+    } else if (node < 0) {
+      dirty.rescan = true;
+    }
+  }
+}
 
 /**
  * The node, 0 when the path leads to a file that is not in the tree, or a negative errno when it
  * could not be resolved: then anything may have changed.
  */
-export function resolvePath(
-  files: Files,
-  tree: Tree,
-  rootPath: Uint8Array,
-  dirty: DirtyPath,
-): number {
+function resolvePath(files: Files, tree: Tree, rootPath: Uint8Array, dirty: DirtyPath): number {
   const { path, processId, directoryFd } = dirty;
   const start =
     path[0] === 47

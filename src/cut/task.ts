@@ -17,3 +17,8 @@ export type Task = { node: number; birth: number } & (
   | { kind: "compare"; stat: Float64Array }
   | { kind: "content"; reading: Reading; delta: DeltaContent | undefined; attempts: number }
 );
+
+/** The node that must be mirrored for the task to make sense. */
+export function placeOf(task: Task): number {
+  return task.kind === "newFile" || task.kind === "link" ? task.parent : task.node;
+}

@@ -10,6 +10,7 @@
 import { SyncError } from "../base/index.ts";
 import { type CaptureBackend, deafSink } from "../capture/index.ts";
 import type { DeletionLimit } from "../cut/index.ts";
+import type { IgnoreSettings } from "../ignore/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import {
@@ -46,6 +47,8 @@ export interface MirrorOptions {
   /** Absolute and real. */
   rootPath: Uint8Array;
   problems: ProblemLog;
+  /** What is neither sent nor removed; nothing when absent. */
+  ignore?: IgnoreSettings;
   share: string;
   subpath: string;
   device: string;

@@ -333,6 +333,7 @@ export class SourceSession {
     if (stores.count > 0) return false;
     // Most events of a busy filesystem are not about our folder.
     if (dirty.loneNode === 0) return dirty.isEmpty;
+    const { nextDueUs } = cutter.rules;
     this.#isQuick = true;
     const more = this.#cutOn();
     this.#isQuick = false;
@@ -342,7 +343,8 @@ export class SourceSession {
       if (!link.send(piece)) this.#isBlocked = true;
       this.#writer.release(piece);
     }
-    if (more || !cutter.isIdle || this.#outbox.length > 0) this.#cut.wake();
+    const isLeft = more || !cutter.isIdle || this.#outbox.length > 0;
+    if (isLeft || cutter.rules.nextDueUs !== nextDueUs) this.#cut.wake();
     return true;
   }
 
@@ -362,8 +364,9 @@ export class SourceSession {
     if (this.#phase !== "mirroring") return;
     this.#flushOutbox();
     const now = this.#options.world.clock.monotonicUs();
-    const { stores } = this.#cutter;
+    const { stores, rules } = this.#cutter;
     this.#cutter.guard.tick(now);
+    rules.settle(now);
     if (stores.count > 0) this.#cutter.settleStores(context.stopping ? Infinity : now);
     const more = this.#cutOn();
     this.#flushOutbox();
@@ -371,11 +374,9 @@ export class SourceSession {
     this.#isCutShort = !more && !this.#cutter.isIdle;
     const isFree = this.#isCutShort && !this.#cutter.isWaiting && this.#hasRoom();
     if (more || isFree) context.wake();
-    if (stores.count > 0) {
-      this.#cutAfter(context, Math.max(1, (stores.nextDueUs - now) / 1000), now);
-    } else {
-      this.#cutAfter(context, idleMs, now);
-    }
+    const dueUs = Math.min(stores.nextDueUs, rules.nextDueUs);
+    const isDue = dueUs < Infinity;
+    this.#cutAfter(context, isDue ? Math.max(1, (dueUs - now) / 1000) : idleMs, now);
     if (!this.#cutter.isIdle || this.#changedSince()) this.#busyUs = now;
     else if (now - this.#busyUs > idleMs * 1000) this.#cutter.closeIdle();
   }

@@ -186,6 +186,18 @@ export class Tree {
     return id;
   }
 
+  /** Makes a name the first of its node. */
+  preferName(id: number): void {
+    const { names, firstName } = this;
+    const node = names.node[id]!;
+    if (firstName[node] === id) return;
+    let at = firstName[node]!;
+    while (names.nextOfNode[at] !== id) at = names.nextOfNode[at]!;
+    names.nextOfNode[at] = names.nextOfNode[id]!;
+    names.nextOfNode[id] = firstName[node]!;
+    firstName[node] = id;
+  }
+
   /** Takes a name away; its node stays, perhaps detached. */
   removeName(id: number): void {
     const { names } = this;

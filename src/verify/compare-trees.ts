@@ -17,6 +17,7 @@
  * DirectoryStack. Mount points below the roots are counted, and not compared nor entered; one is
  * where the mount differs from the root's, or, for a directory, the device (btrfs subvolumes).
  */
+import { type IgnoreSettings, ruleFileName } from "../ignore/index.ts";
 import type { Clock, Files } from "../world/index.ts";
 import { Errno, errnoName, Mode, Open, Stat, statSlots } from "../world/index.ts";
 import { ContentComparer, mayHaveLostHoles } from "./content.ts";
@@ -28,6 +29,7 @@ import type { Side, StackError } from "./directory-stack.ts";
 import { HardLinks } from "./hard-links.ts";
 import { compareStats, isGone, kindName, MetadataComparer, typeOf } from "./metadata.ts";
 import type { Finding, Look } from "./metadata.ts";
+import { VisibleNames } from "./visible-names.ts";
 
 const attemptsMax = 4;
 const settleWaitsMax = 64;
@@ -40,6 +42,8 @@ export interface CompareOptions {
   readonly content: boolean;
   /** Kinds that are neither reported nor counted, such as `owner` where the user is not root. */
   readonly ignore: ReadonlySet<DifferenceKind>;
+  /** Names that are not compared; none when absent. */
+  readonly rules?: IgnoreSettings;
   /** A difference younger than this is looked at again when it is this old; 0 never waits. */
   readonly settleMs: number;
   /** Findings kept in the summary; all are counted and told to the reporter. */
@@ -114,6 +118,7 @@ class Comparison {
   readonly #options: CompareOptions;
   readonly #report: CompareReporter;
   readonly #stack: DirectoryStack;
+  readonly #visible: VisibleNames;
   readonly #content: ContentComparer;
   readonly #metadata: MetadataComparer;
   readonly #hardLinks = new HardLinks();
@@ -138,6 +143,7 @@ class Comparison {
     this.#options = options;
     this.#report = report;
     this.#stack = new DirectoryStack(files);
+    this.#visible = new VisibleNames(files, options.rules);
     this.#content = new ContentComparer(files);
     this.#metadata = new MetadataComparer(files);
     this.#sourceReader = new DirectoryReader(files);
@@ -177,6 +183,7 @@ class Comparison {
     this.#files.statAt(roots.target, noName, this.#targetRoot);
     // Copies: the roots' device and mount are needed to the end.
     await this.#compareEntry("", this.#sourceRoot.slice(), this.#targetRoot.slice());
+    this.#enterRules("");
     await this.#compareNames();
     while (!this.#cancelled) {
       const frame = this.#stack.top;
@@ -184,13 +191,25 @@ class Comparison {
       const name = frame.pending.pop();
       if (name === undefined) {
         const error = this.#stack.leave();
+        this.#visible.leave();
         if (error !== undefined) this.#abandonTop(error);
         continue;
       }
       const error = this.#stack.enter(name);
-      if (error === undefined) await this.#compareNames();
-      else this.#addStackError(name, error);
+      if (error !== undefined) {
+        this.#addStackError(name, error);
+        continue;
+      }
+      this.#enterRules(name);
+      await this.#compareNames();
     }
+  }
+
+  #enterRules(name: string): void {
+    const fault = this.#visible.enter(this.#stack.top?.source ?? -1, name);
+    if (fault === undefined) return;
+    const detail = `source: ${fault}; its folder is not compared`;
+    this.#add(ruleFileName, { kind: DifferenceKind.unreadable, detail });
   }
 
   /** The directory on top is no longer where it was: what is pending in it cannot be compared. */
@@ -242,6 +261,8 @@ class Comparison {
   async #compareEntry(name: string, source: Seen, target: Seen): Promise<void> {
     const frame = this.#stack.top;
     if (frame === undefined || (await this.#yieldWhenDue(0))) return;
+    let [s, t] = this.#visible.see(name, source, target);
+    if (s === "absent" && t === "absent") return;
     this.#entryCount += 1;
     const entry: Entry = {
       name,
@@ -249,7 +270,6 @@ class Comparison {
       sourceDirectory: frame.source,
       targetDirectory: frame.target,
     };
-    let [s, t] = [source, target];
     let settled = this.#options.settleMs === 0;
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
       const examined = await this.#examine(entry, s, t);
@@ -259,13 +279,13 @@ class Comparison {
         return;
       }
       const [before, beforeTarget] = [s, t];
-      [s, t] = [this.#look(frame.source, entry.bytes), this.#look(frame.target, entry.bytes)];
+      [s, t] = this.#lookAgain(entry);
       const stable = !examined.moved && isSame(before, s) && isSame(beforeTarget, t);
       if (!stable) continue;
       if (!settled && (await this.#settle(entry, s, t))) {
         settled = true;
         attempt -= 1;
-        [s, t] = [this.#look(frame.source, entry.bytes), this.#look(frame.target, entry.bytes)];
+        [s, t] = this.#lookAgain(entry);
         continue;
       }
       for (const finding of examined.findings) this.#add(name, finding);
@@ -306,6 +326,11 @@ class Comparison {
     } else if (!this.#hardLinks.conflicts(source, target)) {
       this.#hardLinks.record(source, target);
     }
+  }
+
+  #lookAgain({ name, bytes, sourceDirectory, targetDirectory }: Entry): [Seen, Seen] {
+    const [source, target] = [sourceDirectory, targetDirectory].map((at) => this.#look(at, bytes));
+    return this.#visible.see(name, source!, target!);
   }
 
   #look(directory: number, name: Uint8Array): Seen {

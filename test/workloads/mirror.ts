@@ -23,6 +23,7 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import type { IgnoreSettings } from "../../src/ignore/index.ts";
 import { compareTrees, formatDifference } from "../../src/verify/index.ts";
 import type { CompareSummary, DifferenceKind } from "../../src/verify/index.ts";
 import { Open } from "../../src/world/index.ts";
@@ -36,7 +37,10 @@ const convergeMs = Number(process.env["LOCKSTEP_WORKLOADS_CONVERGE_MS"] ?? 20_00
 const pollMs = 20;
 const outputLinesMax = 40;
 
-const cliPath = join(dirname(fileURLToPath(import.meta.url)), "../../src/cli/main.js");
+export const cliPath: string = join(
+  dirname(fileURLToPath(import.meta.url)),
+  "../../src/cli/main.js",
+);
 
 export type MirrorProgram = "lockstep" | "rsync" | "nothing";
 
@@ -50,6 +54,8 @@ export interface MirrorOptions {
   readonly prepare?: (folders: Folders) => Promise<void>;
   /** How long the target may take to become equal; `convergeMs` if absent. */
   readonly convergeMs?: number;
+  /** What need not be equal; all must be if absent. */
+  readonly rules?: IgnoreSettings;
 }
 
 export interface Folders {
@@ -114,7 +120,7 @@ export async function withMirror(
     await Promise.race([workload({ ...folders, verifyClean }), mirror.untilFailed()]);
     await verifyClean();
     await mirror.stop();
-    const summary = await compare(folders);
+    const summary = await compare(folders, options.rules);
     assert.ok(summary.clean, `not equal after a clean stop\n${describe(summary)}`);
     return { convergedMs, entryCount: summary.entryCount };
   } finally {
@@ -138,7 +144,10 @@ async function removeTree(base: string): Promise<void> {
 }
 
 /** One comparison of the folders. Users other than root cannot keep owners. */
-async function compare(folders: Folders): Promise<CompareSummary> {
+async function compare(
+  folders: Folders,
+  rules: IgnoreSettings | undefined,
+): Promise<CompareSummary> {
   const files = native();
   const ignore: DifferenceKind[] = process.getuid?.() === 0 ? [] : ["owner"];
   const fds = [folders.source, folders.target].map((path) =>
@@ -154,6 +163,7 @@ async function compare(folders: Folders): Promise<CompareSummary> {
         clock: nodeWorld({ write: () => {} }).clock,
         content: true,
         ignore: new Set(ignore),
+        ...(rules === undefined ? {} : { rules }),
         settleMs: 0,
         differenceCountMax: 20,
       },
@@ -207,6 +217,7 @@ function commandOf(options: MirrorOptions, { source, target }: Folders): [string
 class RunningMirror {
   readonly #child: ChildProcess;
   readonly #folders: Folders;
+  readonly #rules: IgnoreSettings | undefined;
   readonly #lines: string[] = [];
   readonly #live: Promise<void>;
   readonly #failed: Promise<never>;
@@ -216,6 +227,7 @@ class RunningMirror {
 
   constructor(options: MirrorOptions, folders: Folders, stateFolder: string) {
     this.#folders = folders;
+    this.#rules = options.rules;
     mkdirSync(stateFolder, { mode: 0o700 });
     const [command, args] = commandOf(options, folders);
     const env = { ...process.env, STATE_DIRECTORY: stateFolder };
@@ -259,7 +271,7 @@ class RunningMirror {
     const startedMs = performance.now();
     for (;;) {
       const elapsedMs = performance.now() - startedMs;
-      const summary = await compare(this.#folders);
+      const summary = await compare(this.#folders, this.#rules);
       if (summary.clean || isIgnored(summary, ignore)) return elapsedMs;
       const late = elapsedMs > limitMs;
       const problem = (): string => `not equal after ${Math.round(elapsedMs)} ms`;

@@ -12,6 +12,7 @@
  */
 import { test } from "node:test";
 import type { TestContext } from "node:test";
+import type { IgnoreSettings } from "../../src/ignore/index.ts";
 import { isInstalled } from "./commands.ts";
 import { BackendMissing, whyNoMirror, withMirror } from "./mirror.ts";
 import type { Folders, Mirror, MirrorProgram } from "./mirror.ts";
@@ -31,6 +32,8 @@ export interface WorkloadOptions {
   readonly convergeMs?: number;
   /** Further arguments of `sync`. */
   readonly args?: readonly string[];
+  /** What need not be equal, as `args` have it; all must be if absent. */
+  readonly rules?: IgnoreSettings;
 }
 
 /** Registers `run` as a test for each backend; the target must equal the source afterwards. */
@@ -43,7 +46,7 @@ export function workload(
   for (const backend of backends) {
     const skip = skipReason(options, program);
     test(`workload: ${name} [${backend}]`, { skip: skip ?? false }, async (t) => {
-      const { prepare, convergeMs } = options;
+      const { prepare, convergeMs, rules } = options;
       try {
         const result = await withMirror(
           {
@@ -52,6 +55,7 @@ export function workload(
             args: options.args ?? [],
             ...(prepare === undefined ? {} : { prepare }),
             ...(convergeMs === undefined ? {} : { convergeMs }),
+            ...(rules === undefined ? {} : { rules }),
           },
           (mirror) => run(mirror, t),
         );

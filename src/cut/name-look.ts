@@ -1,0 +1,78 @@
+/**
+ * `NameLook`: what a name of the source is now, for the planner: statx below the directory's
+ * descriptor. Names that the target keeps for itself, other filesystems, and what is ignored are
+ * left as they are.
+ */
+import type { Directories } from "../descriptors/index.ts";
+import type { ProblemLog } from "../model/index.ts";
+import { rootId, type Tree } from "../tree/index.ts";
+import { Errno, errnoName, type Files, Stat, statSlots } from "../world/index.ts";
+import { isHoldName } from "../wire/index.ts";
+import type { NameFilter } from "./name-filter.ts";
+import type { Slot } from "./slot.ts";
+
+export class NameLook {
+  readonly #files: Files;
+  readonly #tree: Tree;
+  readonly #directories: Directories;
+  readonly #problems: ProblemLog;
+  readonly #filter: NameFilter;
+  readonly #mount: number;
+  readonly #stat: Float64Array = new Float64Array(statSlots);
+  mountCount = 0;
+
+  constructor(options: {
+    files: Files;
+    rootFd: number;
+    tree: Tree;
+    directories: Directories;
+    problems: ProblemLog;
+    filter: NameFilter;
+  }) {
+    this.#files = options.files;
+    this.#tree = options.tree;
+    this.#directories = options.directories;
+    this.#problems = options.problems;
+    this.#filter = options.filter;
+    this.#files.statAt(options.rootFd, new Uint8Array(0), this.#stat);
+    this.#mount = this.#stat[Stat.mount]!;
+  }
+
+  /**
+   * What has this name now; undefined when it must be left as it is: other mount, unreadable,
+   * ignored, or a directory that is not where it was.
+   */
+  observe(parent: number, name: Uint8Array): Slot | undefined {
+    if (!this.#tree.isLive(parent) || this.isReserved(parent, name)) return undefined;
+    const dirFd = this.#directories.get(parent);
+    // The directory itself has moved or gone. That is told of the directory; its names stay.
+    if (dirFd < 0) return undefined;
+    const result = this.#files.statAt(dirFd, name, this.#stat);
+    if (result < 0 && result !== -Errno.ENOENT && result !== -Errno.ENOTDIR) {
+      this.#problem(this.#tree.path(parent), "stat", errnoName(result));
+      return undefined;
+    }
+    const stat = result === 0 ? this.#stat : undefined;
+    if (stat !== undefined && !this.isSameMount(stat)) return undefined;
+    const verdict = this.#filter.isActive ? this.#filter.judge(parent, name, stat) : "see";
+    if (verdict === "leave") return undefined;
+    return { parent, name, stat: verdict === "see" ? stat?.slice() : undefined };
+  }
+
+  /** A name that the target keeps for itself. It is told as a problem and not mirrored. */
+  isReserved(parent: number, name: Uint8Array): boolean {
+    if (parent !== rootId || !isHoldName(name)) return false;
+    this.#problem(Buffer.from(name).toString("utf8"), "mirror a reserved name", "EPERM");
+    return true;
+  }
+
+  isSameMount(stat: Float64Array): boolean {
+    if (stat[Stat.mount] === this.#mount) return true;
+    this.mountCount++;
+    return false;
+  }
+
+  #problem(path: string, operation: string, errno: string): void {
+    this.#problems.add({ side: "source", path, operation, errno });
+  }
+}
