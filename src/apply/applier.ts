@@ -29,6 +29,7 @@ import {
   statSlots,
 } from "../world/index.ts";
 import type { Operations } from "../wire/index.ts";
+import { failedCall } from "./failed-call.ts";
 import { holdName, keepName } from "./hold-name.ts";
 import { applyAttributes, dropInheritedAcls, passesAclsOn } from "./apply-attributes.ts";
 import { removeTree } from "./remove-tree.ts";
@@ -58,6 +59,8 @@ export class Applier implements Operations {
   /** New files that may be open without a name. */
   readonly stagedCountMax: number;
   #stagedOpenCount = 0;
+  /** Of other filesystems below the root, for messages. */
+  mounts: readonly string[] = [];
   readonly #held: Set<number> = new Set();
   readonly #stat: Float64Array = new Float64Array(statSlots);
   #operationCount = 0;
@@ -559,11 +562,7 @@ export class Applier implements Operations {
     if (result >= 0) return result;
     const path = this.#tree.isLive(node) ? this.#tree.path(node) : "?";
     const message = `${operation} ${path}: ${errnoName(result)}`;
-    if (result === -Errno.ENOSPC || result === -Errno.EDQUOT) {
-      throw new SyncError("TARGET_FULL", message);
-    }
-    if (result === -Errno.EROFS) throw new SyncError("ROOT_UNWRITABLE", message);
-    throw new SyncError("TARGET_DIVERGED", message);
+    throw failedCall(result, message, this.mounts);
   }
 
   /** The result of setting metadata: what is refused is a problem of that path alone. */

@@ -3,7 +3,7 @@
  * before children. In steps, so that the event loop can breathe between directories.
  *
  * Leftovers of an interrupted epoch (hold names in the root) are removed on the way. Other mounts
- * below the root are left alone and counted.
+ * below the root are left alone and remembered.
  */
 import { SyncError } from "../base/index.ts";
 import { Directories, DirectoryEntries } from "../descriptors/index.ts";
@@ -12,6 +12,9 @@ import { errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts"
 import { attributesBytesMax, type ManifestEntry, symlinkBytesMax } from "../wire/index.ts";
 import { isHoldName, keepKeyOf } from "./hold-name.ts";
 import { removeTree } from "./remove-tree.ts";
+
+/** Mount points remembered. */
+export const mountCountMax = 100;
 
 const nothing: Uint8Array = new Uint8Array(0);
 /** Files of earlier links that the source is told of. */
@@ -30,7 +33,8 @@ export class TargetScan {
   readonly #kept: ((node: number, key: Uint8Array) => void) | undefined;
   #current = 0;
   /** Entries on other filesystems, which were left alone. */
-  mountCount = 0;
+  /** Mount points that were met. */
+  readonly mounts: string[] = [];
 
   /**
    * `tree` must be empty but for its root. `kept` hears of files that an earlier link has begun;
@@ -88,7 +92,9 @@ export class TargetScan {
       stat[Stat.mount] !== this.#rootStat[Stat.mount] ||
       stat[Stat.dev] !== this.#rootStat[Stat.dev]
     ) {
-      this.mountCount++;
+      if (this.mounts.length < mountCountMax) {
+        this.mounts.push(this.#tree.childPath(parent, name));
+      }
       return;
     }
     this.#enter(parent, name, stat, dirFd);

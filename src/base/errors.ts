@@ -82,6 +82,11 @@ export const errorTable = {
     exit: 5,
     advice: "free space on the target; it goes on by itself, or at once by `lockstep resume`",
   },
+  TARGET_MOUNT: {
+    kind: "fatal",
+    exit: 3,
+    advice: "unmount what is mounted below the target, or give the source's entry another name",
+  },
   TARGET_UNSUPPORTED: { kind: "fatal", exit: 3, advice: "choose a target on a Linux filesystem" },
   TARGET_DIVERGED: { kind: "retry", exit: 1, advice: "the target is reconciled by itself" },
   NOTHING_HALTED: { kind: "fatal", exit: 1, advice: "see `lockstep status`" },

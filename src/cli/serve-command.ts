@@ -1,6 +1,6 @@
 /** `lockstep serve`: lets paired devices mirror into named folders of this machine. */
 import { ExitCode, SyncError } from "../base/index.ts";
-import { ProblemLog } from "../model/index.ts";
+import { MountLog, ProblemLog } from "../model/index.ts";
 import {
   type FreeLimit,
   type GrantedTarget,
@@ -24,6 +24,7 @@ import type { Hello } from "../wire/index.ts";
 import { type CommandIo, stateDirectory } from "./command-io.ts";
 import { publishStatus, type ResumeAnswer } from "./control-socket.ts";
 import { tellHalt, tellResume } from "./halts.ts";
+import { tellMount } from "./mount-notice.ts";
 import { checkTarget, openDirectory, openStateDirectory } from "./places.ts";
 import { defaultPort } from "./sync-command.ts";
 
@@ -222,6 +223,7 @@ class Server {
       rootFd: this.#openRoot(root, subpath),
       path,
       problems,
+      mounts: new MountLog((at) => tellMount(this.#io, "target", `${path}/${at}`)),
       onSession: (session) => {
         told = session;
         this.#onSession({ peerId, share, path, session, problems });

@@ -13,6 +13,7 @@ import {
   shareCapture,
 } from "../capture/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
+import { MountLog } from "../model/index.ts";
 import type { DeletionLimit, FreeLimit } from "../session/index.ts";
 import { type Identity, loadIdentity } from "../transport/index.ts";
 import { native, type Native } from "../world/node/index.ts";
@@ -28,6 +29,7 @@ import {
   parseTarget,
   type Target,
 } from "./places.ts";
+import { tellMount } from "./mount-notice.ts";
 import { RootHalt } from "./root-halt.ts";
 import { describeTargets, progressFields, progressLine } from "./sync-report.ts";
 import { TargetRun } from "./target-run.ts";
@@ -136,6 +138,7 @@ async function mirrorAll(
 ): Promise<ExitCode | "again"> {
   const { options, io, source, stateDir } = common;
   const { clock } = io.world;
+  const mounts = new MountLog((path) => tellMount(io, "source", `${source}/${path}`));
   const startedUs = clock.monotonicUs();
   const views = shareCapture(backend, targets.length);
   const runs = targets.map(
@@ -149,6 +152,7 @@ async function mirrorAll(
         maxDelete: options.maxDelete,
         checksum: options.checksum,
         minFree: options.minFree,
+        mounts,
         hasOthers: targets.length > 1,
         onState: () => {
           if (options.once && runs.every(isDone)) stopAll();
@@ -161,7 +165,8 @@ async function mirrorAll(
 
   const rootHalt = new RootHalt(io, options.source, { source, target: textOf(targets) });
   const describe = (): unknown => {
-    return { command: "sync", source, backend: backend.name, ...describeTargets(reports()) };
+    const own = { command: "sync", source, backend: backend.name, mounts: mounts.paths };
+    return { ...own, ...describeTargets(reports()) };
   };
   const resume = (): ResumeAnswer => (rootHalt.isOn ? rootHalt.resume() : resumeAll(runs));
   const published = publishStatus(stateDir, describe, io.world.log, resume);

@@ -11,7 +11,7 @@ import { hostname } from "node:os";
 import { SyncError } from "../base/index.ts";
 import type { CaptureBackend } from "../capture/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
-import { type Problem, ProblemLog } from "../model/index.ts";
+import { MountLog, type Problem, ProblemLog } from "../model/index.ts";
 import { type DeletionLimit, type FreeLimit, Mirror, serveLink } from "../session/index.ts";
 import {
   type Address,
@@ -26,6 +26,7 @@ import {
 import type { Native } from "../world/node/index.ts";
 import type { CommandIo } from "./command-io.ts";
 import { shownHalts, tellHalt, tellResume } from "./halts.ts";
+import { tellMount } from "./mount-notice.ts";
 import { openDirectory, type RemoteTarget, type Target } from "./places.ts";
 import type { TargetReport, TargetState } from "./sync-report.ts";
 
@@ -52,6 +53,8 @@ export interface TargetRunOptions {
   readonly minFree: FreeLimit | undefined;
   /** What is neither sent nor removed. */
   readonly ignore: IgnoreSettings;
+  /** Hears of mount points below the source. */
+  readonly mounts: MountLog;
   /** A person has agreed to what is deleted until the target is live. */
   readonly deletionsConfirmed: boolean;
   /** There are others, which go on: then this one is not given up while it may come back. */
@@ -63,6 +66,8 @@ export interface TargetRunOptions {
 export class TargetRun {
   readonly #options: TargetRunOptions;
   readonly #problems: ProblemLog;
+  /** Below a target of this machine. */
+  readonly #mounts: MountLog;
   readonly #mirror: Mirror;
   #state: TargetState = "seeding";
   #failure: SyncError | undefined;
@@ -71,6 +76,9 @@ export class TargetRun {
   constructor(options: TargetRunOptions) {
     this.#options = options;
     this.#problems = new ProblemLog((problem) => this.#tellProblem(problem));
+    this.#mounts = new MountLog((path) => {
+      tellMount(options.io, "target", `${options.target.text}/${path}`);
+    });
     const { io, files, target, capture, rootFd, source } = options;
     const isRemote = target.kind === "remote";
     this.#mirror = new Mirror({
@@ -80,6 +88,7 @@ export class TargetRun {
       rootFd,
       rootPath: Buffer.from(source),
       problems: this.#problems,
+      mounts: options.mounts,
       share: isRemote ? target.share : "",
       subpath: isRemote ? target.subpath : "",
       device: hostname(),
@@ -215,7 +224,12 @@ export class TargetRun {
       spool: { files, dirFd: stateFd },
       privileged: process.getuid?.() === 0,
       ...(minFree === undefined ? {} : { minFree }),
-      grant: () => ({ rootFd: openDirectory(files, path), path, problems: this.#problems }),
+      grant: () => ({
+        rootFd: openDirectory(files, path),
+        path,
+        problems: this.#problems,
+        mounts: this.#mounts,
+      }),
     });
     return near;
   }

@@ -1,6 +1,6 @@
 /** What a `Cutter` is given, and what it counts. */
 import type { IgnoreSettings } from "../ignore/index.ts";
-import type { ProblemLog } from "../model/index.ts";
+import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Tree } from "../tree/index.ts";
 import type { Clock, Files } from "../world/index.ts";
 import type { OpWriter } from "../wire/index.ts";
@@ -17,6 +17,8 @@ export interface CutterOptions {
   tree: Tree;
   writer: OpWriter;
   problems: ProblemLog;
+  /** Hears of mount points, which are left out. */
+  mounts?: MountLog;
   /** Tells the dirty set everything that has happened so far. */
   drain: (dirty: DirtySet) => void;
   /** To be called before a directory is scanned (inotify needs a watch first). */

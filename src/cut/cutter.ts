@@ -169,11 +169,6 @@ export class Cutter {
     });
   }
 
-  /** Entries on other filesystems below the root, which are left alone. */
-  get mountCount(): number {
-    return this.#look.mountCount;
-  }
-
   get isIdle(): boolean {
     return this.#tasks.isEmpty && this.dirty.isEmpty && this.#writer.operationCount === 0;
   }
@@ -507,8 +502,7 @@ export class Cutter {
 
   /** `name`: of a child that is no node yet. */
   #problem(node: number, operation: string, result: number, name?: Uint8Array): void {
-    const below = name === undefined ? "" : `/${Buffer.from(name).toString("utf8")}`;
-    const path = this.#tree.path(node) + below;
+    const path = name === undefined ? this.#tree.path(node) : this.#tree.childPath(node, name);
     this.#options.problems.add({ side: "source", path, operation, errno: errnoName(result) });
   }
 }

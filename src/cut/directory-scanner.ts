@@ -62,7 +62,7 @@ export class DirectoryScanner {
         counters.filesScanned++;
         const id = tree.names.find(node, name);
         if (id !== 0) seen.add(id);
-        if (!look.isSameMount(stat) || look.isReserved(node, name)) return;
+        if (!look.isSameMount(stat, node, name) || look.isReserved(node, name)) return;
         if (rules.isRuleName(name)) ruleFile = stat.slice();
         if (filter.isActive) {
           const verdict = filter.judge(node, name, stat);

@@ -4,7 +4,7 @@
  * left as they are.
  */
 import type { Directories } from "../descriptors/index.ts";
-import type { ProblemLog } from "../model/index.ts";
+import type { MountLog, ProblemLog } from "../model/index.ts";
 import { rootId, type Tree } from "../tree/index.ts";
 import { Errno, errnoName, type Files, Stat, statSlots } from "../world/index.ts";
 import { isHoldName } from "../wire/index.ts";
@@ -19,7 +19,7 @@ export class NameLook {
   readonly #filter: NameFilter;
   readonly #mount: number;
   readonly #stat: Float64Array = new Float64Array(statSlots);
-  mountCount = 0;
+  readonly #mounts: MountLog | undefined;
 
   constructor(options: {
     files: Files;
@@ -27,12 +27,14 @@ export class NameLook {
     tree: Tree;
     directories: Directories;
     problems: ProblemLog;
+    mounts?: MountLog;
     filter: NameFilter;
   }) {
     this.#files = options.files;
     this.#tree = options.tree;
     this.#directories = options.directories;
     this.#problems = options.problems;
+    this.#mounts = options.mounts;
     this.#filter = options.filter;
     this.#files.statAt(options.rootFd, new Uint8Array(0), this.#stat);
     this.#mount = this.#stat[Stat.mount]!;
@@ -53,7 +55,7 @@ export class NameLook {
       return undefined;
     }
     const stat = result === 0 ? this.#stat : undefined;
-    if (stat !== undefined && !this.isSameMount(stat)) return undefined;
+    if (stat !== undefined && !this.isSameMount(stat, parent, name)) return undefined;
     const verdict = this.#filter.isActive ? this.#filter.judge(parent, name, stat) : "see";
     if (verdict === "leave") return undefined;
     return { parent, name, stat: verdict === "see" ? stat?.slice() : undefined };
@@ -66,9 +68,10 @@ export class NameLook {
     return true;
   }
 
-  isSameMount(stat: Float64Array): boolean {
+  /** Whether the entry is on the root's filesystem; what is not is left out, and told. */
+  isSameMount(stat: Float64Array, parent: number, name: Uint8Array): boolean {
     if (stat[Stat.mount] === this.#mount) return true;
-    this.mountCount++;
+    this.#mounts?.add(this.#tree.childPath(parent, name));
     return false;
   }
 

@@ -11,7 +11,7 @@ import { SyncError } from "../base/index.ts";
 import { type CaptureBackend, deafSink } from "../capture/index.ts";
 import type { DeletionLimit } from "../cut/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
-import type { ProblemLog } from "../model/index.ts";
+import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import {
   Errno,
@@ -49,6 +49,8 @@ export interface MirrorOptions {
   problems: ProblemLog;
   /** What is neither sent nor removed; nothing when absent. */
   ignore?: IgnoreSettings;
+  /** Hears of mount points below the source, which are left out. */
+  mounts?: MountLog;
   share: string;
   subpath: string;
   device: string;

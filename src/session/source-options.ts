@@ -3,7 +3,7 @@ import type { SyncError } from "../base/index.ts";
 import type { CaptureBackend } from "../capture/index.ts";
 import type { CutCounters, DeletionLimit } from "../cut/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
-import type { ProblemLog } from "../model/index.ts";
+import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import type { Files, World } from "../world/index.ts";
 
@@ -17,6 +17,7 @@ export interface SourceSessionOptions {
   problems: ProblemLog;
   /** What is neither sent nor removed; nothing when absent. */
   ignore?: IgnoreSettings;
+  mounts?: MountLog;
   share: string;
   subpath: string;
   device: string;

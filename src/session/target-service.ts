@@ -3,7 +3,7 @@
  * target session. A peer that asks for what it may not have is told so and learns nothing else.
  */
 import { SyncError } from "../base/index.ts";
-import type { ProblemLog } from "../model/index.ts";
+import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import { errnoName, type Files, type World } from "../world/index.ts";
 import {
@@ -26,6 +26,8 @@ export interface GrantedTarget {
   /** For messages. */
   path: string;
   problems: ProblemLog;
+  /** Hears of mount points below the target. */
+  mounts?: MountLog;
   onLive?: () => void;
   /** Data waits for space; undefined when it is over. */
   onLow?: (halt: SyncError | undefined) => void;
@@ -124,6 +126,7 @@ function open(
     canKeep: hello.features.includes(keepFeature),
     problems: granted.problems,
     sourceFeatures: hello.features,
+    ...(granted.mounts === undefined ? {} : { mounts: granted.mounts }),
     onLive: () => granted.onLive?.(),
     onLow: (halt) => granted.onLow?.(halt),
   });

@@ -11,7 +11,7 @@
 import type { ActorHandle, Channel, Context, Graph, Shortcut } from "../actor/index.ts";
 import { Applier, ownerFiles, TargetScan } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
-import type { Problem, ProblemLog } from "../model/index.ts";
+import type { MountLog, Problem, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import { Tree } from "../tree/index.ts";
 import type { Files, Timer, World } from "../world/index.ts";
@@ -64,6 +64,8 @@ export interface TargetSessionOptions {
   /** Where large epochs are spooled. */
   spool: SpoolPlace;
   problems: ProblemLog;
+  /** Hears of mount points below the target, which are left alone. */
+  mounts?: MountLog;
   privileged: boolean;
   /** The source can go on with files that an earlier link has begun. */
   canKeep: boolean;
@@ -389,6 +391,8 @@ export class TargetSession {
         );
         if (this.#scan.step()) continue;
         this.#isScanning = false;
+        this.#applier.mounts = this.#scan.mounts;
+        for (const path of this.#scan.mounts) this.#options.mounts?.add(path);
         this.#writer.control(FrameType.manifestEnd, new Uint8Array(0));
         return;
       }

@@ -300,6 +300,12 @@ export class Tree {
     return components.map((name) => Buffer.from(name).toString("utf8")).join("/") || ".";
   }
 
+  /** The same for a name in a directory, which need not be a node's. */
+  childPath(parent: number, name: Uint8Array): string {
+    const text = Buffer.from(name).toString("utf8");
+    return parent === rootId ? text : `${this.path(parent)}/${text}`;
+  }
+
   #grow(): void {
     const size = this.mode.length * 2;
     const u32 = (old: Uint32Array): Uint32Array => {
