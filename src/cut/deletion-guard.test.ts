@@ -152,6 +152,14 @@ test("a wrong source deletes nothing before the halt, and copies nothing", (cont
   assert.deepEqual(listing(rig.target), before);
 });
 
+test("a source that has nothing in common with the target is not called empty", (context) => {
+  const rig = rigOf(context, deletionLimitDefault);
+  for (let i = 0; i < 20; i++) fs.writeFileSync(join(rig.target, `old${i}`), "old");
+  fs.writeFileSync(join(rig.source, "new"), "new");
+  rig.start();
+  halts(rig, "TOO_MANY_DELETES");
+});
+
 test("an empty source halts, even before a target of one file", (context) => {
   const rig = rigOf(context, deletionLimitDefault);
   fs.writeFileSync(join(rig.target, "only"), "old");

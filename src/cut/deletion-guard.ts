@@ -60,6 +60,7 @@ export class DeletionGuard {
   #phase: "off" | "reconciling" | "live" = "off";
   /** Nodes that the target had at the start. */
   #startCount = 0;
+  #startBirths = 0;
   /** Of these the ones that went before they were live. */
   #agreedCount = 0;
   readonly #confirmed: boolean;
@@ -94,6 +95,7 @@ export class DeletionGuard {
     if (this.#limit === undefined || this.#confirmed) return;
     this.#phase = "reconciling";
     this.#startCount = this.#tree.nodeCount - 1;
+    this.#startBirths = this.#tree.birthCount;
   }
 
   /** The target equals the source: the window begins. */
@@ -133,8 +135,9 @@ export class DeletionGuard {
     this.#judge(removedCount, this.#samples[0]!.nodeCount - 1, isEmptied, emptiedCountMin);
   }
 
-  /** Before what was held back goes: that many nodes, of the root perhaps the last. */
-  checkAll(count: number, isEmptied: boolean): void {
+  /** Before what was held back goes: that many nodes, perhaps all that the target had. */
+  checkAll(count: number, isAll: boolean): void {
+    const isEmptied = isAll && this.#tree.birthCount === this.#startBirths;
     this.#judge(this.#agreedCount + count, this.#startCount, isEmptied, 1);
     this.#agreedCount += count;
   }

@@ -65,7 +65,7 @@ export class HeldDeletions {
   /** Throws when already too much is lost for good. */
   checkUnbound(limbo: ReadonlySet<number>): void {
     if (this.#unboundCount === 0 || !this.#guard.exceeds(this.#unboundCount)) return;
-    this.#guard.checkAll(this.#unboundCount, this.#isEmptied(limbo));
+    this.#guard.checkAll(this.#unboundCount, this.#isAll(limbo));
   }
 
   /**
@@ -89,7 +89,7 @@ export class HeldDeletions {
       this.#judged.add(occupant);
       count += this.#countOf(occupant, links);
     }
-    this.#guard.checkAll(count, this.#isEmptied(limbo));
+    this.#guard.checkAll(count, this.#isAll(limbo));
     for (const { parent, name } of this.#clashes) {
       if (this.#tree.isLive(parent)) this.#dirty.addName(parent, name, 0);
     }
@@ -121,8 +121,8 @@ export class HeldDeletions {
     return rest;
   }
 
-  /** Whether nothing of the root stays. */
-  #isEmptied(limbo: ReadonlySet<number>): boolean {
+  /** Whether nothing stays that the root had. */
+  #isAll(limbo: ReadonlySet<number>): boolean {
     const { names, firstChild } = this.#tree;
     if (this.#clashes.length > 0) return false;
     for (let id = firstChild[rootId]!; id !== 0; id = names.nextSibling[id]!) {
