@@ -80,8 +80,9 @@ export interface Listener {
 
 /** The part of a listener that shares its capture with others (capture-hub.ts). */
 export interface CaptureShare {
-  /** From now on this listener hears everything. One at a time. */
+  /** From now on this listener hears everything, and the one before it nothing. */
   attach(listener: Listener): void;
+  /** The latest leaves; the one that it took the place of hears everything again. */
   detach(): void;
   /** This listener ended its drains with more to tell. */
   unfinished(): void;

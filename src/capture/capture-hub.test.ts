@@ -152,6 +152,18 @@ test("who is not attached hears nothing and is not called; with nobody there it 
   assert.deepEqual([listeners[0]!.heard, late.heard], [[1, 2], [5]]);
 });
 
+test("a listener takes the place of the one before it, which comes back", () => {
+  const { backend, views, listeners } = rig(2);
+  const session = new Recorder();
+  views[0]!.share!.attach(session);
+  backend.waiting.push([1]);
+  views[0]!.drain(session.sink);
+  views[0]!.share!.detach();
+  backend.waiting.push([2]);
+  views[1]!.drain(listeners[1]!.sink);
+  assert.deepEqual([session.heard, listeners[0]!.heard, listeners[1]!.heard], [[1], [2], [1, 2]]);
+});
+
 test("a listener that leaves in its turn does not disturb the round", () => {
   const { backend, views, listeners } = rig(3);
   const turns: number[] = [];

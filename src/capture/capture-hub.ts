@@ -142,6 +142,7 @@ class CaptureView implements CaptureBackend, CaptureShare {
   readable: () => void = () => {};
   readonly #hub: CaptureHub;
   readonly #backend: CaptureBackend;
+  readonly #former: (Listener | undefined)[] = [];
 
   constructor(hub: CaptureHub, backend: CaptureBackend, index: number) {
     this.#hub = hub;
@@ -189,13 +190,14 @@ class CaptureView implements CaptureBackend, CaptureShare {
   close(): void {}
 
   attach(listener: Listener): void {
-    assert(this.listener === undefined, "one listener at a time");
+    this.#former.push(this.listener);
+    assert(this.#former.length <= 2, "a session takes the place of whoever listens without one");
     this.listener = listener;
     this.#hub.attach(this);
   }
 
   detach(): void {
-    this.listener = undefined;
+    this.listener = this.#former.pop();
     this.#hub.detach();
   }
 

@@ -20,6 +20,7 @@ import { native, type Native } from "../world/node/index.ts";
 import { type CommandIo, stateDirectory } from "./command-io.ts";
 import { publishStatus, type ResumeAnswer } from "./control-socket.ts";
 import { type IgnoreChoices, readIgnoreChoices } from "./ignore-options.ts";
+import { mappedInodes } from "./mapped-files.ts";
 import {
   checkSource,
   checkTarget,
@@ -62,6 +63,7 @@ interface Common {
   readonly stateDir: string;
   readonly stateFd: number;
   readonly identity: Identity | undefined;
+  readonly mappedInodes: readonly number[];
   /** A person has agreed to what is deleted until a target is live. */
   readonly deletionsConfirmed: boolean;
   readonly ignore: IgnoreSettings;
@@ -100,7 +102,9 @@ async function syncOnce(
           credentialsDirectory: process.env["CREDENTIALS_DIRECTORY"],
         })
       : undefined;
-    const own = { options, io, files, source, deletionsConfirmed, ignore };
+    // What is mapped from now on is told.
+    const mapped = opened.backend.tellsExtents ? mappedInodes() : [];
+    const own = { options, io, files, source, deletionsConfirmed, ignore, mappedInodes: mapped };
     return await mirrorAll({ ...own, rootFd, stateDir, stateFd, identity }, targets, opened);
   } finally {
     opened.backend.close();

@@ -12,7 +12,13 @@ import { SyncError } from "../base/index.ts";
 import type { CaptureBackend } from "../capture/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
 import { MountLog, type Problem, ProblemLog } from "../model/index.ts";
-import { type DeletionLimit, type FreeLimit, Mirror, serveLink } from "../session/index.ts";
+import {
+  type DeletionLimit,
+  type FreeLimit,
+  Mirror,
+  serveLink,
+  UnknownStores,
+} from "../session/index.ts";
 import {
   type Address,
   dial,
@@ -44,6 +50,8 @@ export interface TargetRunOptions {
   readonly stateFd: number;
   /** Of this device; absent when no target is remote. */
   readonly identity: Identity | undefined;
+  /** Of files that are mapped already. */
+  readonly mappedInodes: readonly number[];
   readonly startedUs: number;
   readonly once: boolean;
   /** How much may be deleted without asking; everything when absent. */
@@ -81,6 +89,8 @@ export class TargetRun {
     });
     const { io, files, target, capture, rootFd, source } = options;
     const isRemote = target.kind === "remote";
+    const unknownStores = new UnknownStores();
+    for (const ino of options.mappedInodes) unknownStores.noteInode(ino);
     this.#mirror = new Mirror({
       world: io.world,
       files,
@@ -103,6 +113,7 @@ export class TargetRun {
       deletionsConfirmed: options.deletionsConfirmed,
       checksum: options.checksum,
       ignore: options.ignore,
+      unknownStores,
       onHalt: (halt) => this.#onHalt(halt),
       onResume: (halt) => this.#onResume(halt),
     });

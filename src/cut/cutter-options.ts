@@ -7,6 +7,7 @@ import type { OpWriter } from "../wire/index.ts";
 import type { DeletionLimit } from "./deletion-guard.ts";
 import type { SignaturePort } from "./delta-content.ts";
 import type { DirtySet } from "./dirty-set.ts";
+import type { UnknownStores } from "./unknown-stores.ts";
 
 export interface CutterOptions {
   files: Files;
@@ -41,6 +42,8 @@ export interface CutterOptions {
   storesCleaned?: (node: number, from: number, to: number) => void;
   /** No rules when absent. */
   ignore?: IgnoreSettings;
+  /** Files that were stored to before the tree knew them; outlives the cutter. */
+  unknownStores?: UnknownStores;
   /** `orderedBytesMax` when absent. */
   orderedBytes?: number;
 }

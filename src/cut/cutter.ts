@@ -11,7 +11,7 @@
  * writer has no room and goes on from there: `step` may be called at any time.
  * The tree is the source as the target will have it once everything written is applied.
  */
-import { Directories, ESTALE } from "../descriptors/index.ts";
+import { Directories } from "../descriptors/index.ts";
 import { ExtentList, rootId, type Tree } from "../tree/index.ts";
 import { errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import { CommitFlag, type OpWriter } from "../wire/index.ts";
@@ -84,9 +84,9 @@ export class Cutter {
     this.#tree = options.tree;
     this.#writer = options.writer;
     this.stores = new MappedStores(options.files, options.storesCleaned);
-    this.dirty = new DirtySet(options.tree, (node, from, to) =>
-      this.stores.add(node, from, to, options.clock.monotonicUs()),
-    );
+    const onStore = (node: number, from: number, to: number): void =>
+      this.stores.add(node, from, to, options.clock.monotonicUs());
+    this.dirty = new DirtySet(options.tree, onStore, options.unknownStores);
     this.#directories = new Directories(options.files, options.rootFd, options.tree);
     this.#sources = new SourceFiles(options.files, options.tree, this.#directories);
     const problem = this.#problem.bind(this);
@@ -213,6 +213,7 @@ export class Cutter {
 
   close(): void {
     for (const task of this.#tasks.takeAll()) this.#letGo(task);
+    this.dirty.leave(this.stores.nodes);
     this.#sources.clear();
     this.#directories.clear();
   }
@@ -495,7 +496,7 @@ export class Cutter {
   settleStores(nowUs: number): void {
     this.stores.settle(
       nowUs,
-      (node) => (this.#tree.isLive(node) ? this.#sources.get(node) : -ESTALE),
+      (node) => this.#sources.getNamed(node),
       (node, from, to) => this.dirty.addExtent(node, from, to),
     );
   }

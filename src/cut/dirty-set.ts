@@ -13,6 +13,7 @@ import { NameChange, type ChangeSink } from "../capture/index.ts";
 import { ExtentList, type Tree } from "../tree/index.ts";
 import { OrderedRun } from "./ordered-run.ts";
 import { SharedPositionRuns } from "./shared-position.ts";
+import { UnknownStores } from "./unknown-stores.ts";
 
 export interface DirtyName {
   parent: number;
@@ -53,6 +54,7 @@ export const movedCountMax = 65536;
 export class DirtySet implements ChangeSink {
   readonly #tree: Tree;
   readonly #onStore: (node: number, from: number, to: number) => void;
+  readonly #unknown: UnknownStores;
   readonly #runs: SharedPositionRuns = new SharedPositionRuns();
   readonly #ordered: OrderedRun = new OrderedRun();
   #names: Map<string, DirtyName> = new Map();
@@ -78,10 +80,26 @@ export class DirtySet implements ChangeSink {
   #oldestUs = Infinity;
   changeCount = 0;
 
-  /** `onStore` hears of stores through shared mappings, which need write-protecting anew. */
-  constructor(tree: Tree, onStore: (node: number, from: number, to: number) => void) {
+  /**
+   * `onStore` hears of stores through shared mappings, which need write-protecting anew: those of
+   * `unknown` files as soon as the tree knows the file.
+   */
+  constructor(
+    tree: Tree,
+    onStore: (node: number, from: number, to: number) => void,
+    unknown: UnknownStores = new UnknownStores(),
+  ) {
     this.#tree = tree;
     this.#onStore = onStore;
+    this.#unknown = unknown;
+    tree.onBind = (node, ino, gen) => {
+      if (unknown.size > 0 && unknown.take(ino, gen)) onStore(node, 0, Infinity);
+    };
+  }
+
+  /** These files have been stored to, and nobody is going to clean them: the next tree has to. */
+  leave(nodes: Iterable<number>): void {
+    for (const node of nodes) this.#unknown.note(this.#tree.ino[node]!, this.#tree.gen[node]!);
   }
 
   get isEmpty(): boolean {
@@ -342,7 +360,10 @@ export class DirtySet implements ChangeSink {
     mapped: boolean,
   ): void {
     const node = this.#tree.byInode(ino, gen);
-    if (node === 0) return;
+    if (node === 0) {
+      if (mapped) this.#unknown.note(ino, gen);
+      return;
+    }
     this.#told(timeUs);
     const start = sharedPosition ? this.#runs.widen(node, from, to) : from;
     if (sharedPosition || mapped) this.#ordered.changed(node);
@@ -375,11 +396,13 @@ export class DirtySet implements ChangeSink {
   stored(ino: number, gen: number, from: number, to: number): void {
     const node = this.#tree.byInode(ino, gen);
     if (node !== 0) this.#onStore(node, from, to);
+    else this.#unknown.note(ino, gen);
   }
 
   mapped(ino: number, gen: number): void {
     const node = this.#tree.byInode(ino, gen);
     if (node !== 0) this.#onStore(node, 0, Infinity);
+    else this.#unknown.note(ino, gen);
   }
 
   attributes(ino: number, gen: number): void {

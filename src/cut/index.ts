@@ -5,3 +5,4 @@ export type { DeletionLimit } from "./deletion-guard.ts";
 export type { SignaturePort } from "./delta-content.ts";
 export type { KeptFiles } from "./kept-files.ts";
 export { DirtySet } from "./dirty-set.ts";
+export { UnknownStores } from "./unknown-stores.ts";

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Files } from "../world/index.ts";
+import { openAttemptsMax } from "./limits.ts";
 import { MappedStores, storeRestMsMax, storeRestMsMin } from "./mapped-stores.ts";
 
 const page = 4096;
@@ -22,11 +23,15 @@ function fake(dirty: readonly number[] = [], canTell = true): { files: Files; cl
   return { files: files as unknown as Files, cleaned };
 }
 
-function settle(stores: MappedStores, nowUs: number, fd = 5): [number, number, number][] {
+function settle(
+  stores: MappedStores,
+  nowUs: number,
+  fd: number | "unnamed" = 5,
+): [number, number, number][] {
   const told: [number, number, number][] = [];
   stores.settle(
     nowUs,
-    () => fd,
+    () => (fd === "unnamed" ? undefined : fd),
     (node, from, to) => told.push([node, from, to]),
   );
   return told;
@@ -91,15 +96,28 @@ test("stores to one file while it rests are cleaned together, and do not put it 
   ]);
 });
 
-test("all files settle at once when asked, except those that cannot be opened", () => {
+test("all files settle at once when asked", () => {
   const stores = new MappedStores(fake().files);
   stores.add(3, 0, page, 0);
   stores.add(4, 0, page, 0);
   stores.forget(4);
   assert.deepEqual(settle(stores, Infinity), [[3, 0, page]]);
+});
+
+test("a file that cannot be opened is tried again some times; one without a name waits", () => {
+  const stores = new MappedStores(fake().files);
   stores.add(3, 0, page, 0);
-  assert.deepEqual(settle(stores, Infinity, -2), []);
+  for (let now = 1e6; now < 20e6; now += 1e6) {
+    assert.deepEqual(settle(stores, now, -2), []);
+    assert.equal(stores.nextDueUs, now + storeRestMsMax * 1000);
+  }
+  assert.deepEqual(settle(stores, 20e6), [[3, 0, page]]);
+  stores.add(3, 0, page, 0);
+  for (let tries = 0; tries < openAttemptsMax; tries++) settle(stores, Infinity, -2);
   assert.equal(stores.count, 0);
+  stores.add(3, 0, page, 0);
+  for (let tries = 0; tries < 100; tries++) settle(stores, Infinity, "unnamed");
+  assert.deepEqual(settle(stores, Infinity), [[3, 0, page]]);
 });
 
 test("a mapping over dirty pages has just these read", () => {

@@ -12,6 +12,7 @@
  */
 import { ExtentList } from "../tree/index.ts";
 import type { Files } from "../world/index.ts";
+import { openAttemptsMax } from "./limits.ts";
 
 /** First rest after a store, and the longest that a busy file is given. */
 export const storeRestMsMin = 2;
@@ -25,6 +26,8 @@ const pageBytes = 4096;
 interface Resting {
   readonly extents: ExtentList;
   dueUs: number;
+  /** Times that the file could not be opened. */
+  attempts: number;
 }
 
 interface Pace {
@@ -54,6 +57,11 @@ export class MappedStores {
     return this.#resting.size;
   }
 
+  /** Those that have not been cleaned. */
+  get nodes(): Iterable<number> {
+    return this.#resting.keys();
+  }
+
   /** Monotonic µs when the next file has rested; Infinity when none rests. */
   get nextDueUs(): number {
     let due = Infinity;
@@ -66,7 +74,7 @@ export class MappedStores {
     let resting = this.#resting.get(node);
     if (resting === undefined) {
       const restMs = this.#rest(node, nowUs);
-      resting = { extents: new ExtentList(), dueUs: nowUs + restMs * 1000 };
+      resting = { extents: new ExtentList(), dueUs: nowUs + restMs * 1000, attempts: 0 };
       this.#resting.set(node, resting);
     }
     resting.extents.add(from, to);
@@ -103,18 +111,23 @@ export class MappedStores {
 
   /**
    * Cleans the files that have rested (all of them when `nowUs` is Infinity) and tells what must be
-   * read. `open` gives a descriptor or a negative errno; a file that cannot be opened is left to
-   * the events of its name.
+   * read. `open` gives a descriptor, a negative errno, or undefined for a file without a name.
+   * One that cannot be opened has just been renamed, mostly: it is tried again a few times.
    */
   settle(
     nowUs: number,
-    open: (node: number) => number,
+    open: (node: number) => number | undefined,
     dirty: (node: number, from: number, to: number) => void,
   ): void {
-    for (const [node, { extents, dueUs }] of this.#resting) {
+    for (const [node, resting] of this.#resting) {
+      const { extents, dueUs } = resting;
       if (dueUs > nowUs) continue;
-      this.#resting.delete(node);
       const fd = open(node);
+      if (fd === undefined || (fd < 0 && ++resting.attempts < openAttemptsMax)) {
+        if (nowUs !== Infinity) resting.dueUs = nowUs + storeRestMsMax * 1000;
+        continue;
+      }
+      this.#resting.delete(node);
       if (fd < 0) continue;
       for (let i = 0; i < extents.count; i++) {
         this.#clean(fd, extents.from(i), extents.to(i), (from, to) => {

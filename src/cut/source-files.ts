@@ -31,6 +31,12 @@ export class SourceFiles {
     return this.#cache.get(node);
   }
 
+  /** The same; undefined while the node has no name, as one that is still being read. */
+  getNamed(node: number): number | undefined {
+    if (!this.#tree.isLive(node)) return -ESTALE;
+    return this.#tree.firstName[node] === 0 ? undefined : this.get(node);
+  }
+
   /** Takes over a descriptor that `open` gave. */
   put(node: number, fd: number): void {
     this.#cache.put(node, fd);

@@ -1,6 +1,7 @@
 export { programVersion } from "./greeting.ts";
 export { deletionLimitDefault } from "../cut/index.ts";
 export type { DeletionLimit } from "../cut/index.ts";
+export { UnknownStores } from "../cut/index.ts";
 export { Mirror } from "./mirror.ts";
 export type { MirrorOptions } from "./mirror.ts";
 export type { SourceStatus } from "./source-options.ts";

@@ -8,8 +8,8 @@
  * asked to stop meanwhile, or when it is the source's folder that is not the same any more.
  */
 import { SyncError } from "../base/index.ts";
-import { type CaptureBackend, deafSink } from "../capture/index.ts";
-import type { DeletionLimit } from "../cut/index.ts";
+import type { CaptureBackend, Listener } from "../capture/index.ts";
+import { type DeletionLimit, UnknownStores } from "../cut/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
 import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
@@ -67,6 +67,8 @@ export interface MirrorOptions {
   /** It waits for a person; or, with TARGET_FULL and TARGET_LOW, for space. */
   onHalt?: (halt: SyncError) => void;
   onResume?: (halt: SyncError) => void;
+  /** Files that are mapped already. */
+  unknownStores?: UnknownStores;
   /** Whether to try again after an error that of itself is not worth it; never when absent. */
   isRetried?: (error: SyncError) => boolean;
 }
@@ -86,13 +88,22 @@ export class Mirror {
   constructor(options: MirrorOptions) {
     this.#options = options;
     this.#halts = new HaltState(options);
+    this.#unknownStores = options.unknownStores ?? new UnknownStores();
     this.#deletionsConfirmed = options.deletionsConfirmed ?? false;
     this.#isChecksumWanted = options.checksum ?? false;
     options.backend.start(() => {
       if (this.#session !== undefined) this.#session.kernelReadable();
-      // Between links events are of no use: the next link compares everything.
-      else while (options.backend.drain(deafSink));
+      // Between links the rest is of no use: the next link compares everything.
+      else while (options.backend.drain(this.#unknownStores.sink));
     });
+    if (options.backend.tellsExtents) options.backend.share?.attach(this.#listenWithoutLink());
+  }
+
+  readonly #unknownStores: UnknownStores;
+
+  #listenWithoutLink(): Listener {
+    const { sink } = this.#unknownStores;
+    return { sink, wake: () => {}, unfinished: () => {}, cleaned: () => {} };
   }
 
   /** Status of the present session; undefined between links. */
@@ -241,6 +252,7 @@ export class Mirror {
         if (halt === undefined) this.#halts.leave();
         else this.#halts.enter(halt);
       },
+      unknownStores: this.#unknownStores,
       link,
       onLive: () => {
         this.#isChecksumWanted = false;

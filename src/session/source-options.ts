@@ -1,7 +1,7 @@
 /** What a `SourceSession` is given, and what it tells of itself. */
 import type { SyncError } from "../base/index.ts";
 import type { CaptureBackend } from "../capture/index.ts";
-import type { CutCounters, DeletionLimit } from "../cut/index.ts";
+import type { CutCounters, DeletionLimit, UnknownStores } from "../cut/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
 import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
@@ -26,6 +26,8 @@ export interface SourceSessionOptions {
   /** A person has agreed to what is deleted until the target is live. */
   deletionsConfirmed?: boolean;
   checksum?: boolean;
+  /** Files that were stored to before the tree knew them; outlives the session. */
+  unknownStores?: UnknownStores;
   /** The target waits for space; undefined when it goes on. */
   onTargetHalt?: (halt: SyncError | undefined) => void;
   /** The target equals the source for the first time, and has said so. */

@@ -145,6 +145,9 @@ export class Tree {
     return this.#end;
   }
 
+  /** Hears of each node that gets an inode. */
+  onBind: ((node: number, ino: number, gen: number) => void) | undefined;
+
   /** Ties the node to what the kernel calls it; a former holder of that identity loses it. */
   bindInode(node: number, ino: number, gen: number): void {
     if (this.ino[node] === ino && this.gen[node] === gen) return;
@@ -153,7 +156,9 @@ export class Tree {
     if (former !== 0) this.unbindInode(former);
     this.ino[node] = ino;
     this.gen[node] = gen;
-    if (ino !== 0) this.#inodes.add(node);
+    if (ino === 0) return;
+    this.#inodes.add(node);
+    this.onBind?.(node, ino, gen);
   }
 
   unbindInode(node: number): void {
