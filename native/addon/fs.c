@@ -368,12 +368,16 @@ FUNCTION(fn_fsync)
 	return result(env, arg_int(&a, 1) ? fdatasync(arg_int(&a, 0)) : fsync(arg_int(&a, 0)));
 }
 
-/* cleanPages(fd, offset, length): starts write-out, which write-protects mapped pages again. */
+/*
+ * cleanPages(fd, offset, length, waits): starts write-out, which write-protects mapped pages again.
+ * A page that is being written out already is left as it is, unless it waits for that.
+ */
 FUNCTION(fn_clean_pages)
 {
 	struct args a = args_of(env, info);
+	unsigned int wait = arg_int(&a, 3) ? SYNC_FILE_RANGE_WAIT_BEFORE : 0;
 	return result(env, sync_file_range(arg_int(&a, 0), arg_int64(&a, 1), arg_int64(&a, 2),
-					   SYNC_FILE_RANGE_WRITE));
+					   wait | SYNC_FILE_RANGE_WRITE));
 }
 
 /* dirtyPages(fd, offset, length): pages of the extent that are dirty or being written out. */

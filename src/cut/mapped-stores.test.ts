@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Files } from "../world/index.ts";
 import { openAttemptsMax } from "./limits.ts";
-import { MappedStores, storeRestMsMax, storeRestMsMin } from "./mapped-stores.ts";
+import { cleanTriesMax, MappedStores, storeRestMsMax, storeRestMsMin } from "./mapped-stores.ts";
 
 const page = 4096;
 
@@ -10,8 +10,8 @@ const page = 4096;
 function fake(dirty: readonly number[] = [], canTell = true): { files: Files; cleaned: string[] } {
   const cleaned: string[] = [];
   const files = {
-    cleanPages: (fd: number, position: number, length: number) => {
-      cleaned.push(`${fd}:${position}+${length}`);
+    cleanPages: (fd: number, position: number, length: number, waits: 0 | 1) => {
+      cleaned.push(`${fd}:${position}+${length}${waits === 1 ? " waiting" : ""}`);
       return 0;
     },
     dirtyPages: (_fd: number, position: number, length: number) => {
@@ -60,7 +60,7 @@ test("what somebody else has cleaned need not rest; the rest of it does", () => 
   stores.cleaned(4, 0, Infinity);
   stores.cleaned(5, 0, page);
   assert.deepEqual(settle(stores, Infinity), [[3, 4 * page, 5 * page]]);
-  assert.deepEqual(cleaned, [`5:${4 * page}+${page}`]);
+  assert.deepEqual(cleaned, [`5:${4 * page}+${page} waiting`]);
   // A file that was mapped is looked through as a whole, whatever part of it was cleaned.
   stores.add(3, 0, Infinity, 0);
   stores.cleaned(3, 0, page);
@@ -82,6 +82,27 @@ test("a busy file rests longer each time up to a limit, and a calm one starts an
   now += 10_000_000;
   stores.add(3, 0, page, now);
   assert.equal(stores.nextDueUs - now, storeRestMsMin * 1000);
+});
+
+test("a page that is just being written out rests again, then is waited for", () => {
+  const dirty = [5];
+  const { files, cleaned } = fake(dirty);
+  const stores = new MappedStores(files);
+  stores.add(3, 0, page, 0);
+  stores.add(3, 5 * page, 6 * page, 0);
+  // What is clean is read at once.
+  assert.deepEqual(settle(stores, stores.nextDueUs), [[3, 0, page]]);
+  assert.deepEqual(settle(stores, stores.nextDueUs), []);
+  dirty.pop();
+  assert.deepEqual(settle(stores, stores.nextDueUs), [[3, 5 * page, 6 * page]]);
+  assert.equal(stores.count, 0);
+  dirty.push(5);
+  stores.add(3, 5 * page, 6 * page, 0);
+  for (let tries = 0; tries < cleanTriesMax; tries++) {
+    assert.deepEqual(settle(stores, stores.nextDueUs), []);
+  }
+  assert.deepEqual(settle(stores, stores.nextDueUs), [[3, 5 * page, 6 * page]]);
+  assert.equal(cleaned.at(-1), `5:${5 * page}+${page} waiting`);
 });
 
 test("stores to one file while it rests are cleaned together, and do not put it off", () => {
@@ -135,7 +156,7 @@ test("a mapping over dirty pages has just these read", () => {
   }
   const total = told.reduce((sum, [, from, to]) => sum + to - from, 0);
   assert.ok(total <= dirty.length * 32 * page, `${total} bytes`);
-  assert.deepEqual(cleaned, ["5:0+0"]);
+  assert.deepEqual(cleaned, ["5:0+0 waiting"]);
 });
 
 test("a mapping whose dirty pages the kernel cannot tell has all of the file read", () => {

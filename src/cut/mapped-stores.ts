@@ -23,8 +23,13 @@ const calmUs = 500_000;
 const dirtyExtentCountMax = 256;
 const pageBytes = 4096;
 
+/** Times that pages are tried to be cleaned without waiting for the disk. */
+export const cleanTriesMax = 4;
+
 interface Resting {
-  readonly extents: ExtentList;
+  extents: ExtentList;
+  /** Times that pages of it were left dirty, because they were just being written out. */
+  tries: number;
   dueUs: number;
   /** Times that the file could not be opened. */
   attempts: number;
@@ -74,7 +79,7 @@ export class MappedStores {
     let resting = this.#resting.get(node);
     if (resting === undefined) {
       const restMs = this.#rest(node, nowUs);
-      resting = { extents: new ExtentList(), dueUs: nowUs + restMs * 1000, attempts: 0 };
+      resting = { extents: new ExtentList(), dueUs: nowUs + restMs * 1000, attempts: 0, tries: 0 };
       this.#resting.set(node, resting);
     }
     resting.extents.add(from, to);
@@ -129,27 +134,51 @@ export class MappedStores {
       }
       this.#resting.delete(node);
       if (fd < 0) continue;
+      const waits = nowUs === Infinity || resting.tries >= cleanTriesMax;
+      const left = new ExtentList();
       for (let i = 0; i < extents.count; i++) {
-        this.#clean(fd, extents.from(i), extents.to(i), (from, to) => {
+        for (const [from, to] of this.#clean(fd, extents.from(i), extents.to(i), waits, left)) {
           dirty(node, from, to);
           this.#onCleaned(node, from, to);
-        });
+        }
       }
+      if (left.isEmpty) continue;
+      resting.extents = left;
+      resting.tries++;
+      resting.dueUs = nowUs + storeRestMsMin * 2 ** resting.tries * 1000;
+      this.#resting.set(node, resting);
     }
   }
 
-  #clean(fd: number, from: number, to: number, dirty: (from: number, to: number) => void): void {
-    if (to !== Infinity) {
-      const start = from - (from % pageBytes);
-      this.#files.cleanPages(fd, start, to - start);
-      return dirty(from, to);
-    }
-    // The whole file, because it was mapped: only what is dirty can have been stored to unseen.
+  /** Gives what is clean and must be read; what could not be cleaned now is put into `left`. */
+  #clean(
+    fd: number,
+    from: number,
+    to: number,
+    waits: boolean,
+    left: ExtentList,
+  ): readonly (readonly [number, number])[] {
+    const start = from - (from % pageBytes);
     const found: [number, number][] = [];
-    const complete = this.#findDirty(fd, found);
-    this.#files.cleanPages(fd, 0, 0);
-    if (!complete) return dirty(from, to);
-    for (const [start, end] of found) dirty(start, end);
+    if (to !== Infinity) found.push([from, to]);
+    // The whole file, because it was mapped: only what is dirty can have been stored to unseen.
+    else if (!this.#findDirty(fd, found)) found.splice(0, found.length, [from, to]);
+    this.#files.cleanPages(fd, start, to === Infinity ? 0 : to - start, waits ? 1 : 0);
+    if (waits) return found;
+    return found.filter(([first, end]) => {
+      const isClean = this.#isClean(fd, first, end);
+      if (!isClean) left.add(first, end);
+      return isClean;
+    });
+  }
+
+  /** A page that was just being written out is skipped, and would go on changing silently. */
+  #isClean(fd: number, from: number, to: number): boolean {
+    const start = from - (from % pageBytes);
+    const length = to === Infinity ? 0 : to - start;
+    const pages = this.#files.dirtyPages(fd, start, length);
+    if (pages < 0) this.#files.cleanPages(fd, start, length, 1);
+    return pages <= 0;
   }
 
   /** Bisects the file for dirty pages. False when the kernel cannot tell (before 6.5). */

@@ -166,7 +166,7 @@ export interface Files {
   ): number;
   fsync(fd: number, dataOnly: boolean | 0 | 1): number;
   /** Starts write-out of the pages, which write-protects shared mappings of them again. */
-  cleanPages(fd: number, position: number, length: number): number;
+  cleanPages(fd: number, position: number, length: number, waits: 0 | 1): number;
   /** Dirty pages in the extent (cachestat). */
   dirtyPages(fd: number, position: number, length: number): number;
   setTimes(dirfd: number, name: Uint8Array, sec: number, nsec: number): number;
