@@ -28,7 +28,7 @@ const noRules: IgnoreSettings = { first: [], last: [], readsFiles: false };
 
 /** Rest of a rule file after which what it said before no longer counts. */
 export const ruleRestUs = 250_000;
-/** A rule file that cannot be used is tried again this often: it may be one nobody tells of. */
+/** A rule file that cannot be used, or of which nobody tells, is read anew this often. */
 export const ruleRetryUs = 2_000_000;
 /** Folders whose path and rules are remembered. */
 export const placeCountMax = 65536;
@@ -49,6 +49,8 @@ interface Folder {
   /** What is wrong with the file, as it was told. */
   faults: string;
   isUsable: boolean;
+  /** 0 when there is no file, or it could not be opened. */
+  ino: number;
 }
 
 const noFile: Folder = {
@@ -57,6 +59,7 @@ const noFile: Folder = {
   stamp: "",
   faults: "",
   isUsable: true,
+  ino: 0,
 };
 
 interface Place {
@@ -169,7 +172,7 @@ export class RuleFiles {
     const found = this.#read(folder, dirFd, "");
     if (found.patterns.length === 0 && found.faults === "") return false;
     this.#folders.set(folder, found);
-    if (!found.isUsable) this.#wakeAfter(ruleRetryUs);
+    this.#wakeAfter(ruleRetryUs);
     this.#places.clear();
     return found.patterns.length > 0;
   }
@@ -197,14 +200,15 @@ export class RuleFiles {
 
   #reload(folder: number, dirFd: number): void {
     const known = this.#folders.get(folder);
-    const { patterns, stamp, faults, isUsable } = this.#read(folder, dirFd, known?.faults ?? "");
+    const read = this.#read(folder, dirFd, known?.faults ?? "");
     const before = known?.patterns ?? [];
-    const isSame = patterns.join("\n") === before.join("\n");
+    const isSame = read.patterns.join("\n") === before.join("\n");
     if (isSame && known === undefined) return;
     const former = isSame ? known?.former : (known?.former ?? before);
-    if (known !== undefined && isSame) Object.assign(known, { stamp, faults, isUsable });
-    else this.#folders.set(folder, { patterns, former, stamp, faults, isUsable });
-    if (!isUsable) this.#wakeAfter(ruleRetryUs);
+    // The same object stays while the same is said: `settle` sees what has changed by that.
+    if (known !== undefined && isSame) Object.assign(known, { ...read, former });
+    else this.#folders.set(folder, { ...read, former });
+    this.#wakeAfter(ruleRetryUs);
     if (former === undefined) return;
     this.nextDueUs = Infinity;
     this.#wakeAfter(ruleRestUs);
@@ -220,7 +224,7 @@ export class RuleFiles {
     if (nowUs < this.nextDueUs) return;
     this.nextDueUs = Infinity;
     for (const [node, folder] of this.#folders) {
-      if (!folder.isUsable) {
+      if (!folder.isUsable || !this.#isHeard(node, folder)) {
         this.#wakeAfter(ruleRetryUs);
         this.nameChanged(node);
       }
@@ -231,6 +235,11 @@ export class RuleFiles {
       this.#dirty.addScan(node, true, 0);
     }
     this.#places.clear();
+  }
+
+  /** Whether changes of the file are told: not when the target has no place for it. */
+  #isHeard(folder: number, { ino }: Folder): boolean {
+    return ino === 0 || this.#tree.ino[this.#tree.child(folder, ruleName)] === ino;
   }
 
   /** A folder has another path now. */
@@ -253,9 +262,9 @@ export class RuleFiles {
       const reason = fd === ELOOP ? "a symbolic link is no rule file" : "it cannot be opened";
       return this.#unusable(path, reason, told);
     }
-    const { bytes, stamp } = this.#content(fd);
+    const { bytes, ...version } = this.#content(fd);
     this.#files.close(fd);
-    if (typeof bytes === "string") return { ...this.#unusable(path, bytes, told), stamp };
+    if (typeof bytes === "string") return { ...this.#unusable(path, bytes, told), ...version };
     const { patterns, faults } = parsePatterns(bytes);
     const text = faults.map((fault) => `${fault.line} ${fault.pattern}`).join("\n");
     if (text !== told) {
@@ -263,21 +272,24 @@ export class RuleFiles {
         this.#problem(path, `line ${line}, pattern ${pattern}`, reason);
       }
     }
-    return { patterns, former: undefined, stamp, faults: text, isUsable: true };
+    return { ...noFile, patterns, faults: text, ...version };
   }
 
   /** The bytes, or why there are none. */
-  #content(fd: number): { bytes: Uint8Array | string; stamp: string } {
+  #content(fd: number): { bytes: Uint8Array | string; stamp: string; ino: number } {
     const stat = this.#stat;
-    if (this.#files.statAt(fd, noName, stat) < 0) return { bytes: "it cannot be read", stamp: "" };
-    const stamp = stampOf(stat);
+    const unread = "it cannot be read";
+    if (this.#files.statAt(fd, noName, stat) < 0) return { bytes: unread, stamp: "", ino: 0 };
+    const version = { stamp: stampOf(stat), ino: stat[Stat.ino]! };
     // A folder or a pipe of that name is a folder or a pipe.
-    if ((stat[Stat.mode]! & Mode.typeMask) !== Mode.regular) return { bytes: noName, stamp };
+    if ((stat[Stat.mode]! & Mode.typeMask) !== Mode.regular) {
+      return { bytes: noName, ...version };
+    }
     const bytes = new Uint8Array(ruleBytesMax + 1);
     const read = this.#files.pread(fd, bytes, 0, bytes.length, 0);
-    if (read < 0) return { bytes: "it cannot be read", stamp };
-    if (read > ruleBytesMax) return { bytes: `it has more than ${ruleBytesMax} bytes`, stamp };
-    return { bytes: bytes.subarray(0, read), stamp };
+    if (read < 0) return { bytes: unread, ...version };
+    const tooLarge = `it has more than ${ruleBytesMax} bytes`;
+    return { bytes: read > ruleBytesMax ? tooLarge : bytes.subarray(0, read), ...version };
   }
 
   #problem(path: string, operation: string, errno: string): void {
