@@ -77,6 +77,7 @@ import "./contract/transport-pairing.test.ts";
 import "./contract/transport-security.test.ts";
 import "./contract/transport.test.ts";
 import "./golden/frames.test.ts";
+import "./workloads/crash.test.ts";
 import "./workloads/databases.test.ts";
 import "./workloads/delta.test.ts";
 import "./workloads/editors.test.ts";

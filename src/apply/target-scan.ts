@@ -86,6 +86,9 @@ export class TargetScan {
     if (parent === rootId && isHoldName(name)) {
       if (this.#keeps(name, stat)) return;
       removeTree(this.#files, this.#rootFd, dirFd, name.slice());
+      // The manifest has told the root's time already: it must stay true.
+      const [sec, nsec] = [this.#rootStat[Stat.mtimeSec]!, this.#rootStat[Stat.mtimeNsec]!];
+      this.#files.setTimes(this.#rootFd, nothing, sec, nsec);
       return;
     }
     if (

@@ -220,6 +220,11 @@ export class Cutter {
 
   /** Plans the next round, or commits. False when there is nothing to do. */
   #next(): boolean {
+    if (this.#round > 0 && !this.kept.isEmpty) {
+      // All new files are known: what is left was of files that have gone.
+      this.kept.dropAll();
+      this.#planner.touched.add(rootId);
+    }
     if (this.#planner.limboCount + this.#planner.touched.size + this.#observer.looked.size > 0) {
       this.#endRound();
       return true;
@@ -242,7 +247,6 @@ export class Cutter {
 
   #commit(): void {
     if (this.guard.hasRemoved) this.guard.checkEpoch();
-    if (this.#liveWanted) this.kept.dropAll();
     const fuzzy = this.dirty.conflict || this.#postponed.length > 0;
     const live = this.#liveWanted && !this.dirty.rescan;
     this.#epoch++;

@@ -46,6 +46,10 @@ export class KeptFiles {
     return true;
   }
 
+  get isEmpty(): boolean {
+    return this.#nodes.size === 0;
+  }
+
   /** What nobody has claimed is of no use any more. */
   dropAll(): void {
     for (const node of this.#nodes.values()) this.#drop(node);

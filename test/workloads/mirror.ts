@@ -120,7 +120,7 @@ export async function withMirror(
     await Promise.race([workload({ ...folders, verifyClean }), mirror.untilFailed()]);
     await verifyClean();
     await mirror.stop();
-    const summary = await compare(folders, options.rules);
+    const summary = await compareFolders(folders, options.rules);
     assert.ok(summary.clean, `not equal after a clean stop\n${describe(summary)}`);
     return { convergedMs, entryCount: summary.entryCount };
   } finally {
@@ -144,9 +144,9 @@ async function removeTree(base: string): Promise<void> {
 }
 
 /** One comparison of the folders. Users other than root cannot keep owners. */
-async function compare(
-  folders: Folders,
-  rules: IgnoreSettings | undefined,
+export async function compareFolders(
+  folders: Pick<Folders, "source" | "target">,
+  rules?: IgnoreSettings,
 ): Promise<CompareSummary> {
   const files = native();
   const ignore: DifferenceKind[] = process.getuid?.() === 0 ? [] : ["owner"];
@@ -271,7 +271,7 @@ class RunningMirror {
     const startedMs = performance.now();
     for (;;) {
       const elapsedMs = performance.now() - startedMs;
-      const summary = await compare(this.#folders, this.#rules);
+      const summary = await compareFolders(this.#folders, this.#rules);
       if (summary.clean || isIgnored(summary, ignore)) return elapsedMs;
       const late = elapsedMs > limitMs;
       const problem = (): string => `not equal after ${Math.round(elapsedMs)} ms`;

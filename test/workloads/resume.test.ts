@@ -5,61 +5,16 @@
  */
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
-import { appendFileSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { createServer } from "node:net";
+import { appendFileSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { eventsOf, makeHome, runProgram, Running, scratchFolder } from "../cli/program.ts";
+import { eventsOf } from "../cli/program.ts";
+import { linkPair } from "./link-pair.ts";
 
 const fileMegabytes = Number(process.env["LOCKSTEP_RESUME_MB"] ?? 96);
 const megabyte = 1 << 20;
 const waitMs = 30_000;
-
-interface Pair {
-  source: string;
-  target: string;
-  serve: () => Promise<Running>;
-  sync: () => Running;
-}
-
-async function pairFor(context: TestContext): Promise<Pair> {
-  const folder = scratchFolder(context);
-  const [near, far] = [makeHome(folder, "near"), makeHome(folder, "far")];
-  const [source, target] = [join(folder, "source"), join(folder, "target")];
-  mkdirSync(source);
-  mkdirSync(target);
-  const port = await freePort();
-  const run = async (home: string, ...args: string[]): Promise<string> => {
-    const { exit, stdout, stderr } = await runProgram(context, args, { home });
-    assert.equal(exit, 0, stderr);
-    return stdout.trim();
-  };
-  const [nearId, farId] = [await run(near, "id"), await run(far, "id")];
-  const address = `127.0.0.1:${port}`;
-  await run(near, "peers", "add", farId, "--name", "far", "--address", address);
-  await run(far, "peers", "add", nearId, "--name", "near");
-  await run(far, "peers", "grant", nearId, "x", "--send");
-  const serve = async (): Promise<Running> => {
-    const args = ["serve", "--json", "--listen", address, "--share", `x=${target}`];
-    const running = new Running(context, args, { home: far });
-    await running.said(/\n/);
-    return running;
-  };
-  const url = `lockstep://${farId}@${address}/x`;
-  const sync = (): Running =>
-    new Running(context, ["sync", "--once", "--json", source, url], { home: near });
-  return { source, target, serve, sync };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  assert.ok(typeof address === "object" && address !== null);
-  return address.port;
-}
 
 /** Bytes of the file that the target keeps, 0 if there is none. */
 function keptBytes(target: string): number {
@@ -72,14 +27,14 @@ const digest = (path: string): string =>
 
 for (const victim of ["source", "target"]) {
   test(`a large file goes on where it was when the ${victim} is killed`, async (context) => {
-    const { source, target, serve, sync } = await pairFor(context);
+    const { source, target, serve, sync } = await linkPair(context);
     for (let i = 0; i < fileMegabytes; i++) {
       appendFileSync(join(source, "large"), randomBytes(megabyte));
     }
     const fileBytes = fileMegabytes * megabyte;
     const stopAt = fileBytes * (0.2 + 0.6 * Math.random());
     const serving = await serve();
-    const syncing = sync();
+    const syncing = sync("--once");
     const limit = performance.now() + waitMs;
     while (keptBytes(target) < stopAt) {
       assert.ok(performance.now() < limit, "the file arrives");
@@ -95,7 +50,7 @@ for (const victim of ["source", "target"]) {
     assert.ok(kept >= stopAt && kept <= fileBytes, `${kept} of ${fileBytes} bytes are kept`);
 
     const again = await serve();
-    const { exit, stdout, stderr } = await sync().end();
+    const { exit, stdout, stderr } = await sync("--once").end();
     assert.equal(exit, 0, stderr);
     const live = eventsOf(stdout).find(({ event }) => event === "live");
     const sent = Number(live!["bytes"]);

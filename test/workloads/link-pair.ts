@@ -1,0 +1,54 @@
+/** Two devices on loopback, each with a home of its own, for workloads that go over a real link. */
+import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { makeHome, runProgram, Running, scratchFolder } from "../cli/program.ts";
+
+/** A source and a target folder, and two paired devices that mirror the one into the other. */
+export interface LinkPair {
+  source: string;
+  target: string;
+  serve: () => Promise<Running>;
+  /** `sync SOURCE URL` with further arguments. */
+  sync: (...args: string[]) => Running;
+}
+
+export async function linkPair(context: TestContext): Promise<LinkPair> {
+  const folder = scratchFolder(context);
+  const [near, far] = [makeHome(folder, "near"), makeHome(folder, "far")];
+  const [source, target] = [join(folder, "source"), join(folder, "target")];
+  mkdirSync(source);
+  mkdirSync(target);
+  const port = await freePort();
+  const run = async (home: string, ...args: string[]): Promise<string> => {
+    const { exit, stdout, stderr } = await runProgram(context, args, { home });
+    assert.equal(exit, 0, stderr);
+    return stdout.trim();
+  };
+  const [nearId, farId] = [await run(near, "id"), await run(far, "id")];
+  const address = `127.0.0.1:${port}`;
+  await run(near, "peers", "add", farId, "--name", "far", "--address", address);
+  await run(far, "peers", "add", nearId, "--name", "near");
+  await run(far, "peers", "grant", nearId, "x", "--send");
+  const serve = async (): Promise<Running> => {
+    const args = ["serve", "--json", "--listen", address, "--share", `x=${target}`];
+    const running = new Running(context, args, { home: far });
+    await running.said(/\n/);
+    return running;
+  };
+  const url = `lockstep://${farId}@${address}/x`;
+  const sync = (...args: string[]): Running =>
+    new Running(context, ["sync", "--json", source, url, ...args], { home: near });
+  return { source, target, serve, sync };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  assert.ok(typeof address === "object" && address !== null);
+  return address.port;
+}
