@@ -36,3 +36,14 @@ export function parseFreeLimit(text: string): FreeLimit | undefined {
     ? { text, bytes: Infinity, share: value / 100 }
     : { text, bytes: Math.ceil(bytes), share: 1 };
 }
+
+const factors: Readonly<Record<string, number>> = { "": 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12 };
+
+/** Bytes a second, such as 500k, 4M, 1.5G; decimal. 0 where that means none. Throws USAGE. */
+export function parseByteRate(option: string, text: string): number {
+  const match = /^(\d{1,15}(?:\.\d{1,6})?)([kKMGT]?)B?(?:\/s)?$/.exec(text);
+  const factor = factors[match?.[2] === "K" ? "k" : (match?.[2] ?? "")];
+  const rate = match === null ? NaN : Number(match[1]) * (factor ?? NaN);
+  if (Number.isFinite(rate) && (rate === 0 || rate >= 1)) return Math.round(rate);
+  throw new SyncError("USAGE", `${option} ${text}: expected bytes a second, such as 500k or 4M`);
+}

@@ -184,6 +184,13 @@ const syncCommand: CommandRow = {
     },
     { ...minFree, help: `${minFree.help}. A remote target has its own` },
     ...ignoreOptions,
+    {
+      long: "--scrub-rate",
+      value: "BYTES",
+      help:
+        "While live, compare everything with what the target really has, over and over, at so " +
+        "many bytes a second, such as 500k or 20M; 4M if absent; 0 never does",
+    },
   ],
   commands: [],
   examples: [

@@ -94,16 +94,19 @@ async function sync(args: readonly string[], options: Options, io: CommandIo): P
   const [source = "", ...targets] = args;
   // The table allows only names of backends.
   const backend = text(options["backend"]) as Parameters<typeof runSync>[0]["backend"];
-  const { parseDeletionLimit } = await import("./amounts.ts");
-  const { deletionLimitDefault } = await import("../session/index.ts");
+  const { parseByteRate, parseDeletionLimit } = await import("./amounts.ts");
+  const { deletionLimitDefault, scrubBytesPerSecond } = await import("../session/index.ts");
   const limitText = text(options["maxDelete"]);
   const maxDelete = limitText === undefined ? deletionLimitDefault : parseDeletionLimit(limitText);
+  const rateText = text(options["scrubRate"]);
+  const scrubRate =
+    rateText === undefined ? scrubBytesPerSecond : parseByteRate("--scrub-rate", rateText);
   const once = options["once"] === true;
   const checksum = options["checksum"] === true;
   const freeText = text(options["minFree"]);
   const [minFree, minFreeIsGiven] = [await freeLimit(freeText), freeText !== undefined];
   const choices = { source, targets, once, backend, maxDelete, checksum, minFree, minFreeIsGiven };
-  return await runSync({ ...choices, ignore: ignoreChoices(options) }, io);
+  return await runSync({ ...choices, scrubRate, ignore: ignoreChoices(options) }, io);
 }
 
 async function freeLimit(text: string | undefined): Promise<FreeLimit | undefined> {

@@ -51,6 +51,8 @@ export interface SyncOptions {
   minFree: FreeLimit | undefined;
   minFreeIsGiven: boolean;
   ignore: IgnoreChoices;
+  /** Bytes a second that the scrub compares; 0 for none. */
+  scrubRate: number;
 }
 
 /** What all targets of one sync have in common. */
@@ -157,6 +159,7 @@ async function mirrorAll(
         checksum: options.checksum,
         minFree: options.minFree,
         mounts,
+        scrubRate: options.scrubRate,
         hasOthers: targets.length > 1,
         onState: () => {
           if (options.once && runs.every(isDone)) stopAll();

@@ -15,6 +15,7 @@ import { MountLog, type Problem, ProblemLog } from "../model/index.ts";
 import {
   type DeletionLimit,
   type FreeLimit,
+  makeScrub,
   Mirror,
   serveLink,
   UnknownStores,
@@ -65,6 +66,8 @@ export interface TargetRunOptions {
   readonly mounts: MountLog;
   /** A person has agreed to what is deleted until the target is live. */
   readonly deletionsConfirmed: boolean;
+  /** Content compared with what the target really has, in bytes a second; 0 for none. */
+  readonly scrubRate: number;
   /** There are others, which go on: then this one is not given up while it may come back. */
   readonly hasOthers: boolean;
   /** Its state is another one now. */
@@ -114,6 +117,7 @@ export class TargetRun {
       checksum: options.checksum,
       ignore: options.ignore,
       unknownStores,
+      scrub: makeScrub(options.once ? 0 : options.scrubRate),
       onHalt: (halt) => this.#onHalt(halt),
       onResume: (halt) => this.#onResume(halt),
     });

@@ -169,6 +169,15 @@ export class Cutter {
     });
   }
 
+  /** Of the source, as the cut keeps them open. */
+  get directories(): Directories {
+    return this.#directories;
+  }
+
+  get sources(): SourceFiles {
+    return this.#sources;
+  }
+
   get isIdle(): boolean {
     return this.#tasks.isEmpty && this.dirty.isEmpty && this.#writer.operationCount === 0;
   }

@@ -7,11 +7,14 @@ const batchBytes = 262144;
 /** A reusable buffer for scans; not re-entrant. */
 export class DirectoryEntries {
   readonly #files: Files;
-  readonly #bytes: Uint8Array = new Uint8Array(batchBytes);
-  readonly #slots: Float64Array = new Float64Array(this.#bytes.buffer);
+  readonly #bytes: Uint8Array;
+  readonly #slots: Float64Array;
 
-  constructor(files: Files) {
+  /** `bytes` of entries are read at once: a multiple of 8, and room for one entry at least. */
+  constructor(files: Files, bytes: number = batchBytes) {
     this.#files = files;
+    this.#bytes = new Uint8Array(bytes);
+    this.#slots = new Float64Array(this.#bytes.buffer);
   }
 
   /**

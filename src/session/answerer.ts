@@ -2,13 +2,22 @@
  * `Answerer`: answers what the source asks about the target's files, in steps, oldest first.
  *
  * In: asks, each with the count of epochs that were sent before it. Out: answer frames. An ask
- * waits until those epochs are applied, so what it tells is what the source believes to be there;
- * the source sends nothing about that file until it has the answer.
+ * waits until those epochs are applied, so a signature tells what the source believes to be there,
+ * which sends nothing about that file until it has the answer; a digest tells what is really there.
  */
+import type { DigestReader } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import { basisBytesMax, blockBytesOf, SignatureWriter } from "../delta/index.ts";
 import { type Files, Stat, statSlots } from "../world/index.ts";
-import { AnswerStatus, type Ask, encodeAnswer } from "../wire/index.ts";
+import {
+  AnswerStatus,
+  type Ask,
+  AskKind,
+  encodeAnswer,
+  encodeDigest,
+  type DigestAsk,
+  type SignatureAsk,
+} from "../wire/index.ts";
 import { askCountMax } from "./limits.ts";
 
 const nothing: Uint8Array = new Uint8Array(0);
@@ -27,12 +36,19 @@ export class Answerer {
   readonly #files: Files;
   readonly #open: (node: number) => number;
   readonly #tell: (answer: Uint8Array) => void;
+  readonly #digests: DigestReader;
   readonly #pending: Pending[] = [];
   readonly #stat: Float64Array = new Float64Array(statSlots);
 
   /** `open` gives a descriptor for reading, to be closed here, or a negative errno. */
-  constructor(files: Files, open: (node: number) => number, tell: (answer: Uint8Array) => void) {
+  constructor(
+    files: Files,
+    digests: DigestReader,
+    open: (node: number) => number,
+    tell: (answer: Uint8Array) => void,
+  ) {
     this.#files = files;
+    this.#digests = digests;
     this.#open = open;
     this.#tell = tell;
   }
@@ -45,7 +61,10 @@ export class Answerer {
     if (this.#pending.length >= askCountMax) {
       throw new SyncError("PEER_MALFORMED", "too many asks at once");
     }
-    if (ask.fileBytes > basisBytesMax || ask.blockBytes !== blockBytesOf(ask.fileBytes)) {
+    const isFit =
+      ask.kind === AskKind.digest ||
+      (ask.fileBytes <= basisBytesMax && ask.blockBytes === blockBytesOf(ask.fileBytes));
+    if (!isFit) {
       throw new SyncError("PEER_MALFORMED", `a signature with blocks of ${ask.blockBytes} bytes`);
     }
     this.#pending.push({ ask, afterEpochCount, fd: -1, writer: undefined });
@@ -55,7 +74,9 @@ export class Answerer {
   step(appliedEpochCount: number): boolean {
     const first = this.#pending[0];
     if (first === undefined || first.afterEpochCount > appliedEpochCount) return false;
-    if (first.writer === undefined && !this.#begin(first)) {
+    if (first.ask.kind === AskKind.digest) {
+      this.#stepDigest(first, first.ask);
+    } else if (first.writer === undefined && !this.#begin(first, first.ask)) {
       this.#end(first, AnswerStatus.refused);
     } else {
       const part = first.writer!.step();
@@ -67,8 +88,14 @@ export class Answerer {
     return next !== undefined && next.afterEpochCount <= appliedEpochCount;
   }
 
-  #begin(pending: Pending): boolean {
-    const { ask } = pending;
+  #stepDigest(pending: Pending, ask: DigestAsk): void {
+    const digest = this.#digests.step(ask);
+    if (digest === "more") return;
+    if (digest === "refused") this.#end(pending, AnswerStatus.refused);
+    else this.#end(pending, AnswerStatus.end, encodeDigest(digest));
+  }
+
+  #begin(pending: Pending, ask: SignatureAsk): boolean {
     pending.fd = this.#open(ask.node);
     if (pending.fd < 0 || this.#files.fstat(pending.fd, this.#stat) < 0) return false;
     const size = this.#stat[Stat.size]!;
@@ -79,13 +106,14 @@ export class Answerer {
     return true;
   }
 
-  #end(pending: Pending, status: AnswerStatus): void {
+  #end(pending: Pending, status: AnswerStatus, part: Uint8Array = nothing): void {
     this.#pending.shift();
     if (pending.fd >= 0) this.#files.close(pending.fd);
-    this.#tell(encodeAnswer(pending.ask.id, status, nothing));
+    this.#tell(encodeAnswer(pending.ask.id, status, part));
   }
 
   close(): void {
+    this.#digests.close();
     for (const { fd } of this.#pending) if (fd >= 0) this.#files.close(fd);
     this.#pending.length = 0;
   }

@@ -2,13 +2,22 @@
  * `Asker`: the source's questions about the target's files, and what has come back so far.
  *
  * Bounded twice: by the count of asks that are out, and by the bytes of the signatures that they
- * will bring. Hostile answers end the session (PEER_MALFORMED).
+ * will bring. Of digests one is out at a time, and only while no signature is. Hostile answers end
+ * the session (PEER_MALFORMED).
  */
 import { assert, SyncError } from "../base/index.ts";
 import type { SignaturePort } from "../cut/index.ts";
 import { blockBytesOf, type Signature, SignatureReader, signatureBytesOf } from "../delta/index.ts";
 import type { Entropy } from "../world/index.ts";
-import { type Answer, AnswerStatus, encodeAsk, saltBytes } from "../wire/index.ts";
+import {
+  type Answer,
+  AnswerStatus,
+  AskKind,
+  decodeDigest,
+  type Digest,
+  encodeAsk,
+  saltBytes,
+} from "../wire/index.ts";
 import { askCountMax, signaturesBytesMax } from "./limits.ts";
 
 interface Asked {
@@ -17,6 +26,13 @@ interface Asked {
   reader: SignatureReader;
   bytes: number;
   result: Signature | "waiting" | "refused";
+}
+
+export interface DigestWanted {
+  node: number;
+  from: number;
+  length: number;
+  salt: Uint8Array;
 }
 
 export class Asker implements SignaturePort {
@@ -55,8 +71,30 @@ export class Asker implements SignaturePort {
     this.#asked.set(id, { fileBytes, salt, reader, bytes, result: "waiting" });
     this.#bytes += bytes;
     this.#openCount++;
-    this.#send(encodeAsk({ id, node, blockBytes, fileBytes, salt }));
+    this.#send(encodeAsk({ kind: AskKind.signature, id, node, blockBytes, fileBytes, salt }));
     return id;
+  }
+
+  /** Whether a digest may be asked for now. */
+  get isQuiet(): boolean {
+    return this.#openCount === 0 && this.#digest === undefined;
+  }
+
+  /** `done` gets the answer, or undefined when it is refused. */
+  askDigest(wanted: DigestWanted, done: (digest: Digest | undefined) => void): void {
+    assert(this.isQuiet, "one digest is asked for at a time");
+    this.#lastId++;
+    this.#digest = { id: this.#lastId, done };
+    this.#send(encodeAsk({ kind: AskKind.digest, id: this.#lastId, ...wanted }));
+  }
+
+  #digest: { id: number; done: (digest: Digest | undefined) => void } | undefined;
+
+  #onDigest({ status, part }: Answer, done: (digest: Digest | undefined) => void): void {
+    if (status === AnswerStatus.part) throw new SyncError("PEER_MALFORMED", "a digest in parts");
+    const digest = status === AnswerStatus.end ? decodeDigest(part) : undefined;
+    this.#digest = undefined;
+    done(digest);
   }
 
   result(id: number): Signature | "waiting" | "refused" {
@@ -77,7 +115,12 @@ export class Asker implements SignaturePort {
   }
 
   /** True when an answer is complete. */
-  onAnswer({ id, status, part }: Answer): boolean {
+  onAnswer(answer: Answer): boolean {
+    const { id, status, part } = answer;
+    if (this.#digest?.id === id) {
+      this.#onDigest(answer, this.#digest.done);
+      return false;
+    }
     const asked = this.#asked.get(id);
     if (asked === undefined) throw new SyncError("PEER_MALFORMED", "an answer to no question");
     const isWanted = asked.result === "waiting";

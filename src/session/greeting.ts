@@ -7,7 +7,8 @@ export const programVersion = "0.1.0";
 /** Features of this version; both sides use what both have. */
 export const deltaFeature = "delta";
 export const keepFeature = "keep";
-export const features: readonly string[] = [deltaFeature, keepFeature, "halts"];
+export const scrubFeature = "scrub";
+export const features: readonly string[] = [deltaFeature, keepFeature, "halts", scrubFeature];
 
 export function checkProtocol(theirs: number): void {
   if (theirs === protocolVersion) return;

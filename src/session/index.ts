@@ -4,6 +4,8 @@ export type { DeletionLimit } from "../cut/index.ts";
 export { UnknownStores } from "../cut/index.ts";
 export { Mirror } from "./mirror.ts";
 export type { MirrorOptions } from "./mirror.ts";
+export { makeScrub, scrubBytesPerSecond } from "./scrub.ts";
+export type { Scrub } from "./scrub.ts";
 export type { SourceStatus } from "./source-options.ts";
 export { serveLink } from "./target-service.ts";
 export type { GrantedTarget, TargetServiceOptions } from "./target-service.ts";

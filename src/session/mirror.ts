@@ -23,6 +23,7 @@ import {
   type World,
 } from "../world/index.ts";
 import { HaltState } from "./halt.ts";
+import type { Scrub } from "./scrub.ts";
 import type { SourceStatus } from "./source-options.ts";
 import { SourceSession } from "./source-session.ts";
 
@@ -64,6 +65,8 @@ export interface MirrorOptions {
   deletionsConfirmed?: boolean;
   /** All content is read on both sides until the target has first been equal to the source. */
   checksum?: boolean;
+  /** Compares what the target has with the source while it is live; absent for never. */
+  scrub?: Scrub;
   /** It waits for a person; or, with TARGET_FULL and TARGET_LOW, for space. */
   onHalt?: (halt: SyncError) => void;
   onResume?: (halt: SyncError) => void;

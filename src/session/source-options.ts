@@ -6,6 +6,7 @@ import type { IgnoreSettings } from "../ignore/index.ts";
 import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import type { Files, World } from "../world/index.ts";
+import type { Scrub, ScrubCounters } from "./scrub.ts";
 
 export interface SourceSessionOptions {
   world: World;
@@ -30,11 +31,13 @@ export interface SourceSessionOptions {
   unknownStores?: UnknownStores;
   /** The target waits for space; undefined when it goes on. */
   onTargetHalt?: (halt: SyncError | undefined) => void;
+  /** Compares what the target has with the source while it is live; absent for never. */
+  scrub?: Scrub;
   /** The target equals the source for the first time, and has said so. */
   onLive: () => void;
 }
 
-export interface SourceStatus extends CutCounters {
+export interface SourceStatus extends CutCounters, ScrubCounters {
   live: boolean;
   sentEpoch: number;
   ackedEpoch: number;

@@ -46,10 +46,15 @@ import {
 } from "./greeting.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { drainMsMax, greetingMsMax, timerEarlyUs, windowBytesMax } from "./limits.ts";
+import { makeScrub } from "./scrub.ts";
+import { type Scrubber, startScrub } from "./scrubber.ts";
 import { wireSource } from "./source-graph.ts";
 import type { SourceSessionOptions, SourceStatus } from "./source-options.ts";
 
 const idleMs = 2000;
+/** As many epochs on their way to the target are live work, which a scrub does not add to. */
+const quietEpochCount = 16;
+const noScrub = makeScrub(0);
 /** Full native drains in one step; then the event loop has its turn. */
 const drainCountPerStep = 64;
 
@@ -222,6 +227,7 @@ export class SourceSession {
   stop(): void {
     if (this.#isStopping) return;
     this.#isStopping = true;
+    this.#scrubber?.stop();
     if (this.#phase !== "mirroring") return this.#finish(undefined);
     if (this.#targetHalt !== undefined) return this.#finish(this.#targetHalt);
     this.#capture.wakeNow();
@@ -255,6 +261,7 @@ export class SourceSession {
     const { dirty, counters } = this.#cutter;
     return {
       ...counters,
+      ...(this.#options.scrub ?? noScrub).counters,
       live: this.#isLive,
       sentEpoch: counters.epochs,
       ackedEpoch: this.#acked.epoch,
@@ -497,7 +504,28 @@ export class SourceSession {
     this.#asker.isEnabled = welcome.features.includes(deltaFeature);
     const canKeep = this.#asker.isEnabled && welcome.features.includes(keepFeature);
     this.#cutter.kept.isEnabled = canKeep;
+    this.#welcome = welcome;
     this.#phase = "manifest";
+  }
+
+  #welcome: Welcome | undefined;
+  #scrubber: Scrubber | undefined;
+
+  #startScrub(): void {
+    const parts = { cutter: this.#cutter, tree: this.#tree, asker: this.#asker };
+    this.#scrubber = startScrub(this.#options, this.#welcome!, {
+      ...parts,
+      drain: () => {
+        if (this.#drainKernel() || !this.#cutter.dirty.isEmpty) this.#capture.wake();
+      },
+      isSending: () =>
+        this.#outbox.length + this.#frames.rx.available() > 0 ||
+        this.#isBlocked ||
+        this.#sent.length >= quietEpochCount,
+      wakeCut: () => this.#cut.wakeNow(),
+      diverged: (error) => this.#finish(error),
+      failed: (cause) => this.#fail(cause),
+    });
   }
 
   #onManifest(entry: ManifestEntry): void {
@@ -526,6 +554,7 @@ export class SourceSession {
       }
       if (sent.live) {
         this.#isLive = true;
+        if (!this.#isStopping) this.#startScrub();
         this.#options.onLive();
       }
     }
@@ -554,6 +583,7 @@ export class SourceSession {
   #finish(error: SyncError | undefined): void {
     if (this.#phase === "ended") return;
     this.#phase = "ended";
+    this.#scrubber?.stop();
     this.#options.backend.share?.detach();
     const isOrderly = error === undefined || (error.kind === "retry" && this.#bug === undefined);
     const code = isOrderly ? "" : error.code;

@@ -9,7 +9,7 @@
  * all; what is held of an unfinished one is thrown away when the link ends.
  */
 import type { ActorHandle, Channel, Context, Graph, Shortcut } from "../actor/index.ts";
-import { Applier, ownerFiles, TargetScan } from "../apply/index.ts";
+import { Applier, DigestReader, ownerFiles, TargetScan } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import type { MountLog, Problem, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
@@ -141,7 +141,7 @@ export class TargetSession {
   constructor(options: TargetSessionOptions) {
     const files = options.privileged ? options.files : ownerFiles(options.files);
     this.#options = { ...options, files };
-    const { world, link, rootFd, problems } = options;
+    const { world, link, rootFd, problems, privileged } = options;
     this.done = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -157,8 +157,10 @@ export class TargetSession {
       if (!link.send(piece)) this.#isBlocked = true;
       this.#writer.release(piece);
     });
+    const { sha256 } = world.hashes;
     this.#answerer = new Answerer(
       files,
+      new DigestReader({ files, rootFd, tree: this.#tree, sha256, privileged }),
       (node) => this.#applier.openToRead(node),
       (answer) => this.#writer.control(FrameType.answer, answer),
     );

@@ -10,6 +10,8 @@ import { u32 } from "./little-endian.ts";
 export const AskKind = {
   /** The signature of a file's content, for a delta against it. */
   signature: 1,
+  /** What is really there: metadata, and a hash of a range of the content or of the names. */
+  digest: 2,
 } as const;
 
 /** Random bytes that the asker chooses, so that nobody can prepare content for the hash. */
@@ -27,7 +29,11 @@ export const AnswerStatus = {
 } as const;
 export type AnswerStatus = (typeof AnswerStatus)[keyof typeof AnswerStatus];
 
-export interface Ask {
+/** Bytes of a file in one digest, at most: the target reads and hashes them in one step. */
+export const digestRangeBytesMax = 262144;
+
+export interface SignatureAsk {
+  kind: typeof AskKind.signature;
   id: number;
   node: number;
   blockBytes: number;
@@ -35,6 +41,18 @@ export interface Ask {
   fileBytes: number;
   salt: Uint8Array;
 }
+
+export interface DigestAsk {
+  kind: typeof AskKind.digest;
+  id: number;
+  node: number;
+  /** Of the range; 0 for anything but a regular file. */
+  length: number;
+  from: number;
+  salt: Uint8Array;
+}
+
+export type Ask = SignatureAsk | DigestAsk;
 
 export interface Answer {
   id: number;
@@ -48,27 +66,32 @@ const askBytes = 21 + saltBytes;
 export function encodeAsk(ask: Ask): Uint8Array {
   const bytes = new Uint8Array(askBytes);
   const view = new DataView(bytes.buffer);
+  const isSignature = ask.kind === AskKind.signature;
   view.setUint32(0, ask.id, true);
-  view.setUint8(4, AskKind.signature);
+  view.setUint8(4, ask.kind);
   view.setUint32(5, ask.node, true);
-  view.setUint32(9, ask.blockBytes, true);
-  view.setFloat64(13, ask.fileBytes, true);
+  view.setUint32(9, isSignature ? ask.blockBytes : ask.length, true);
+  view.setFloat64(13, isSignature ? ask.fileBytes : ask.from, true);
   bytes.set(ask.salt, 21);
   return bytes;
 }
 
 export function decodeAsk(bytes: Uint8Array, start: number, end: number): Ask {
-  if (end - start !== askBytes || bytes[start + 4] !== AskKind.signature) malformed();
+  if (end - start !== askBytes) malformed();
   const view = new DataView(bytes.buffer, bytes.byteOffset + start, end - start);
-  const fileBytes = view.getFloat64(13, true);
-  if (!Number.isSafeInteger(fileBytes) || fileBytes < 0) malformed();
-  return {
-    id: view.getUint32(0, true),
-    node: view.getUint32(5, true),
-    blockBytes: view.getUint32(9, true),
-    fileBytes,
-    salt: new Uint8Array(bytes.subarray(start + 21, end)),
-  };
+  const position = view.getFloat64(13, true);
+  if (!Number.isSafeInteger(position) || position < 0) malformed();
+  const id = view.getUint32(0, true);
+  const node = view.getUint32(5, true);
+  const length = view.getUint32(9, true);
+  const salt = new Uint8Array(bytes.subarray(start + 21, end));
+  const kind = bytes[start + 4];
+  if (kind === AskKind.signature) {
+    return { kind, id, node, blockBytes: length, fileBytes: position, salt };
+  }
+  if (kind !== AskKind.digest || length > digestRangeBytesMax) malformed();
+  if (!Number.isSafeInteger(position + length)) malformed();
+  return { kind, id, node, length, from: position, salt };
 }
 
 export function encodeAnswer(id: number, status: AnswerStatus, part: Uint8Array): Uint8Array {

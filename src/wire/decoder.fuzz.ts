@@ -11,7 +11,8 @@
  */
 import { SyncError } from "../base/index.ts";
 import { goldenNames, readGolden } from "../../test/golden/golden-files.ts";
-import { decodeAnswer, decodeAsk } from "./ask.ts";
+import { AskKind, decodeAnswer, decodeAsk } from "./ask.ts";
+import { comparableAttributes, decodeDigest } from "./digest.ts";
 import { decodeBye, decodeHello, decodeProblem, decodeWelcome } from "./control.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { decodeManifestEntry } from "./manifest.ts";
@@ -63,6 +64,14 @@ const checks: Operations = {
   attributes: () => {},
 };
 
+/** The part of an answer, for whoever has asked for a digest. */
+function digests(part: Uint8Array): void {
+  comparableAttributes(part, false);
+  const { rdev, size, count, mtimeNsec } = decodeDigest(part);
+  wholes(rdev, size, count);
+  expect(mtimeNsec < 1e9, "a strange time");
+}
+
 /** The decoders as the sessions use them, and each control decoder on what is no frame of its. */
 export const decodeAny: Consume = (type, bytes, start, end) => {
   switch (type) {
@@ -79,10 +88,14 @@ export const decodeAny: Consume = (type, bytes, start, end) => {
       if (entry.name.length > 0) expectName(entry.name);
       return;
     }
-    case FrameType.ask:
-      return wholes(decodeAsk(bytes, start, end).fileBytes);
+    case FrameType.ask: {
+      const ask = decodeAsk(bytes, start, end);
+      return ask.kind === AskKind.digest
+        ? wholes(ask.from, ask.length, ask.from + ask.length)
+        : wholes(ask.fileBytes);
+    }
     case FrameType.answer:
-      return void decodeAnswer(bytes, start, end);
+      return digests(decodeAnswer(bytes, start, end).part);
     case FrameType.commit:
       wholes(decodeCommit(bytes, start, end).epoch);
       return;

@@ -1,13 +1,15 @@
 export {
   AnswerStatus,
   answerPartBytesMax,
+  AskKind,
   decodeAnswer,
   decodeAsk,
+  digestRangeBytesMax,
   encodeAnswer,
   encodeAsk,
   saltBytes,
 } from "./ask.ts";
-export type { Answer, Ask } from "./ask.ts";
+export type { Answer, Ask, DigestAsk, SignatureAsk } from "./ask.ts";
 export {
   controlTextCharsMax,
   decodeBye,
@@ -17,6 +19,16 @@ export {
   encodeControl,
 } from "./control.ts";
 export type { Bye, Hello, Welcome, WireProblem } from "./control.ts";
+export {
+  blankDigest,
+  comparableAttributes,
+  decodeDigest,
+  DigestFlag,
+  digestHashBytes,
+  encodeDigest,
+  NamesHash,
+} from "./digest.ts";
+export type { Digest, Sha256 } from "./digest.ts";
 export { FrameReader } from "./frame-reader.ts";
 export { f64, u32 } from "./little-endian.ts";
 export {

@@ -1,6 +1,6 @@
 export { FakeClock } from "./fake-clock.ts";
 export type { FakeClockOptions } from "./fake-clock.ts";
-export type { Clock, Entropy, Log, LogLevel, Timer, World } from "./ports.ts";
+export type { Clock, Entropy, Hashes, Log, LogLevel, Timer, World } from "./ports.ts";
 export {
   Delta,
   deltaSlots,

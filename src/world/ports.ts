@@ -25,6 +25,11 @@ export interface Entropy {
   bytes(count: number): Uint8Array;
 }
 
+export interface Hashes {
+  /** SHA-256 of the parts, one after the other: 32 bytes. */
+  sha256(...parts: readonly Uint8Array[]): Uint8Array;
+}
+
 export type LogLevel = "error" | "warn" | "info" | "debug";
 
 export interface Log {
@@ -35,5 +40,6 @@ export interface Log {
 export interface World {
   readonly clock: Clock;
   readonly entropy: Entropy;
+  readonly hashes: Hashes;
   readonly log: Log;
 }

@@ -18,6 +18,7 @@ export function makeRig(changes: Partial<GraphOptions> = {}): Rig {
   const world: World = {
     clock,
     entropy: { bytes: (count) => new Uint8Array(count) },
+    hashes: { sha256: () => new Uint8Array(32) },
     log: {
       write: (level, message) => {
         logLines.push(`${level} ${message}`);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   AnswerStatus,
+  AskKind,
   CommitFlag,
   decodeAnswer,
   decodeAsk,
@@ -12,9 +13,11 @@ import {
   decodeOperation,
   decodeProblem,
   decodeWelcome,
+  DigestFlag,
   encodeAnswer,
   encodeAsk,
   encodeControl,
+  encodeDigest,
   encodeManifestEntry,
   FrameReader,
   FrameType,
@@ -55,11 +58,25 @@ const hello = {
 };
 const welcome = { protocol: protocolVersion, version: "0.1.0", features: [], privileged: true };
 const ask = {
+  kind: AskKind.signature,
   id: 9,
   node: 2,
   blockBytes: 4096,
   fileBytes: 5_000_000_000,
   salt: Uint8Array.from({ length: 16 }, (_, at) => at),
+};
+const digest = {
+  flags: DigestFlag.content | DigestFlag.attributes,
+  mode: 0o100644,
+  uid: 1000,
+  gid: 100,
+  rdev: 0,
+  size: 5_000_000_000,
+  mtimeSec: 1_700_000_000,
+  mtimeNsec: 123_456_789,
+  count: 65536,
+  content: Uint8Array.from({ length: 32 }, (_, at) => at),
+  attributes: Uint8Array.from({ length: 32 }, (_, at) => 255 - at),
 };
 const entry = {
   node: 2,
@@ -104,8 +121,22 @@ const frames: Record<string, (writer: OpWriter) => void> = {
   halt: (w) => w.control(FrameType.halt, encodeControl({ code: "TARGET_LOW", message: "full" })),
   resume: (w) => w.control(FrameType.resume, none),
   ask: (w) => w.control(FrameType.ask, encodeAsk(ask)),
+  "ask-digest": (w) =>
+    w.control(
+      FrameType.ask,
+      encodeAsk({
+        kind: AskKind.digest,
+        id: 10,
+        node: 2,
+        length: 65536,
+        from: 5_000_000_000,
+        salt: ask.salt,
+      }),
+    ),
   answer: (w) =>
     w.control(FrameType.answer, encodeAnswer(9, AnswerStatus.end, Buffer.from([1, 2, 255]))),
+  "answer-digest": (w) =>
+    w.control(FrameType.answer, encodeAnswer(10, AnswerStatus.end, encodeDigest(digest))),
   "answer-refused": (w) => w.control(FrameType.answer, encodeAnswer(9, AnswerStatus.refused, none)),
   "create-file": (w) => w.create(2, 0o100644, 0, none),
   "create-symlink": (w) => w.create(3, 0o120777, 0, text("../else/where")),

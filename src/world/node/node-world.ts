@@ -1,7 +1,7 @@
 /** The real world: Node's clocks, strong randomness, structured lines on standard error. */
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import type { NetworkWorld } from "../network.ts";
-import type { Clock, Entropy, Log, LogLevel, Timer } from "../ports.ts";
+import type { Clock, Entropy, Hashes, Log, LogLevel, Timer } from "../ports.ts";
 import { native } from "./native.ts";
 
 /** CLOCK_MONOTONIC, as the kernel stamps its events; performance.now() is much cheaper to ask. */
@@ -24,6 +24,14 @@ const clock: Clock = {
 };
 
 const entropy: Entropy = { bytes: (count) => randomBytes(count) };
+
+const hashes: Hashes = {
+  sha256(...parts) {
+    const hash = createHash("sha256");
+    for (const part of parts) hash.update(part);
+    return hash.digest();
+  },
+};
 
 const levels: readonly LogLevel[] = ["error", "warn", "info", "debug"];
 
@@ -50,6 +58,7 @@ export function nodeWorld(log: Log): NetworkWorld {
   return {
     clock,
     entropy,
+    hashes,
     log,
     get network() {
       return native();
