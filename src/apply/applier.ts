@@ -243,7 +243,8 @@ export class Applier implements Operations {
     if (kept?.isKept) {
       return this.#files.openBeneath(this.#rootFd, kept.name!, Open.read | Open.noFollow, 0);
     }
-    const isFile = this.#tree.isLive(node) && this.#tree.firstName[node] !== 0;
+    const isThere = this.#tree.firstName[node] !== 0 || this.#held.has(node);
+    const isFile = this.#tree.isLive(node) && isThere;
     if (!isFile || (this.#tree.mode[node]! & Mode.typeMask) !== Mode.regular) return -Errno.EINVAL;
     return this.#openFile(node, Open.read);
   }

@@ -94,10 +94,10 @@ export class BasisFinder {
     return found;
   }
 
-  /** Has a name, so the target has all of it; and this epoch has not touched it yet. */
+  /** The target has its content, and this epoch has not touched it yet. */
   #isFit(basis: number, node: number): boolean {
     if (basis === 0 || basis === node || !this.#tree.isLive(basis)) return false;
     const isFile = (this.#tree.mode[basis]! & Mode.typeMask) === Mode.regular;
-    return isFile && this.#tree.firstName[basis] !== 0 && !this.#dirty.wasRead(basis);
+    return isFile && this.#tree.size[basis]! > 0 && !this.#dirty.wasRead(basis);
   }
 }

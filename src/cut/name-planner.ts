@@ -551,6 +551,7 @@ export class NamePlanner {
     if (id === 0) return;
     this.touched.add(names.parent[id]!);
     this.touched.add(rootId);
+    this.#tasks.moved(node, names.parent[id]!, names.bytes(id));
     this.#writer.detach(node);
     this.#tree.removeName(id);
   }
