@@ -58,6 +58,7 @@ import "../src/tree/inode-map.test.ts";
 import "../src/tree/name-table.test.ts";
 import "../src/tree/tree.test.ts";
 import "../src/verify/compare-trees.test.ts";
+import "../src/verify/walk-cursor.test.ts";
 import "../src/wire/decoder.test.ts";
 import "../src/wire/digest.test.ts";
 import "../src/wire/hold-prefix.test.ts";

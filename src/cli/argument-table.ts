@@ -406,7 +406,11 @@ const verifyCommand: CommandRow = {
   description: [
     "Compares names, kinds, content, modes, owners, times, extended attributes, links and " +
       "holes, by code of its own. Works on a live pair: what is changing is looked at again.",
+    "Both are folders of this machine. A share of another device is compared, over and over, by " +
+      "the sync that mirrors into it: see --scrub-rate there.",
     "What a sync from SOURCE with the same options would ignore is not compared.",
+    "How far it came is kept in the state directory, so that --resume can go on. It looks at " +
+      "nothing again, and does not see hard links between what it compared before and after.",
     "The exit code is 0 when nothing differs, 1 when something differs, could not be read, " +
       "or the comparison was interrupted.",
   ],
@@ -416,6 +420,15 @@ const verifyCommand: CommandRow = {
   ],
   options: [
     { long: "--no-content", help: "Compare everything but the bytes of files" },
+    {
+      long: "--rate",
+      value: "BYTES",
+      help: "Read at most so many bytes of files a second on each side, such as 500k or 20M",
+    },
+    {
+      long: "--resume",
+      help: "Go on where the last comparison of the two, with the same options, was interrupted",
+    },
     ...ignoreOptions,
   ],
   commands: [],

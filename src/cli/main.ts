@@ -75,8 +75,11 @@ async function dispatch(invocation: Invocation, io: CommandIo): Promise<ExitCode
     case "verify": {
       const { runVerify } = await import("./verify-command.ts");
       const [source = "", target = ""] = args;
-      const content = options["content"] !== false;
-      return await runVerify({ source, target, content, ignore: ignoreChoices(options) }, io);
+      const { parseByteRate } = await import("./amounts.ts");
+      const rateText = text(options["rate"]);
+      const rate = rateText === undefined ? 0 : parseByteRate("--rate", rateText);
+      const how = { content: options["content"] !== false, resume: options["resume"] === true };
+      return await runVerify({ source, target, rate, ...how, ignore: ignoreChoices(options) }, io);
     }
     case "doctor": {
       const { runDoctor } = await import("./doctor-command.ts");

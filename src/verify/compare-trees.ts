@@ -27,14 +27,19 @@ import { DirectoryReader, nameBytes } from "./directory-reader.ts";
 import { DirectoryStack } from "./directory-stack.ts";
 import type { Side, StackError } from "./directory-stack.ts";
 import { HardLinks } from "./hard-links.ts";
+import { Listing } from "./listing.ts";
 import { compareStats, isGone, kindName, MetadataComparer, typeOf } from "./metadata.ts";
 import type { Finding, Look } from "./metadata.ts";
+import { Pace } from "./pace.ts";
 import { VisibleNames } from "./visible-names.ts";
+import { WalkCursor } from "./walk-cursor.ts";
 
 const attemptsMax = 4;
 const settleWaitsMax = 64;
 const yieldUs = 5_000;
 const progressUs = 100_000;
+/** So soon is seen that the comparison is to end. */
+const restMsLongest = 100;
 
 export interface CompareOptions {
   readonly clock: Clock;
@@ -48,6 +53,10 @@ export interface CompareOptions {
   readonly settleMs: number;
   /** Findings kept in the summary; all are counted and told to the reporter. */
   readonly differenceCountMax: number;
+  /** Bytes compared in a second, at most; the caller keeps the process alive. */
+  readonly bytesPerSecond?: number;
+  /** Where an earlier comparison of the two was; told how far this one is. */
+  readonly cursor?: WalkCursor;
   /** Ends the comparison early, within some milliseconds. */
   readonly signal?: AbortSignal;
 }
@@ -122,6 +131,8 @@ class Comparison {
   readonly #content: ContentComparer;
   readonly #metadata: MetadataComparer;
   readonly #hardLinks = new HardLinks();
+  readonly #cursor: WalkCursor;
+  readonly #pace: Pace;
   readonly #sourceReader: DirectoryReader;
   readonly #targetReader: DirectoryReader;
   readonly #sourceRoot = new Float64Array(statSlots);
@@ -143,6 +154,8 @@ class Comparison {
     this.#options = options;
     this.#report = report;
     this.#stack = new DirectoryStack(files);
+    this.#cursor = options.cursor ?? new WalkCursor();
+    this.#pace = new Pace(options.bytesPerSecond ?? Infinity);
     this.#visible = new VisibleNames(files, options.rules);
     this.#content = new ContentComparer(files);
     this.#metadata = new MetadataComparer(files);
@@ -182,7 +195,9 @@ class Comparison {
     this.#files.statAt(roots.source, noName, this.#sourceRoot);
     this.#files.statAt(roots.target, noName, this.#targetRoot);
     // Copies: the roots' device and mount are needed to the end.
-    await this.#compareEntry("", this.#sourceRoot.slice(), this.#targetRoot.slice());
+    if (!this.#cursor.isDone(this.#stack.pathOf(""))) {
+      await this.#compareEntry("", this.#sourceRoot.slice(), this.#targetRoot.slice());
+    }
     this.#enterRules("");
     await this.#compareNames();
     while (!this.#cancelled) {
@@ -226,22 +241,29 @@ class Comparison {
     if (frame === undefined) return;
     const targets = await this.#listTarget(frame.target);
     if (targets === undefined) return;
+    const path = this.#stack.pathOf("");
+    const isDone = this.#cursor.isDone(path);
     const reader = this.#sourceReader;
     reader.start(frame.source);
     while (!this.#cancelled && reader.next()) {
       const { name, stat } = reader;
-      await this.#compareEntry(name, stat, targets.take(name) ?? "absent");
+      const target = targets.take(name) ?? "absent";
+      if (!isDone) await this.#compareEntry(name, stat, target);
+      else if (this.#cursor.isAhead(this.#stack.pathOf(name))) {
+        this.#accept(name, ...this.#visible.see(name, stat, target));
+      }
     }
     if (reader.errno < 0) {
       this.#addStackError("", { side: "source", errno: reader.errno });
       return;
     }
-    for (const name of targets.names()) {
+    for (const name of isDone ? [] : targets.names()) {
       if (this.#cancelled) return;
       await this.#compareEntry(name, "absent", targets.take(name) ?? "absent");
     }
     // Taken from the end: the walk goes down in the order of names, on any filesystem.
     frame.pending.sort().reverse();
+    if (!isDone && !this.#cancelled) this.#cursor.finished(path, this.#progressNow());
   }
 
   async #listTarget(fd: number): Promise<Listing | undefined> {
@@ -409,7 +431,11 @@ class Comparison {
       try {
         const same = (): boolean => this.#isStill(sourceFd, s) && this.#isStill(targetFd, t);
         if (!same()) return true;
-        if (this.#options.content) await this.#compareBytes(sourceFd, targetFd, s, out);
+        if (this.#options.content && !this.#cursor.hasRead(entry.name)) {
+          await this.#compareBytes(sourceFd, targetFd, s, out);
+          const isEqual = out.length === 0 && !this.#cancelled;
+          if (isEqual) this.#cursor.noteRead(entry.name, s.stat[Stat.size] ?? 0);
+        }
         const { stat } = s;
         if (await this.#content.lostHoles(stat, t.stat, sourceFd, this.#pause)) {
           const detail = `source ${blocksText(s.stat)} allocated, target ${blocksText(t.stat)}`;
@@ -476,6 +502,8 @@ class Comparison {
     this.#contentBytes += comparedBytes;
     const { clock, signal } = this.#options;
     const nowUs = clock.monotonicUs();
+    const waitMs = comparedBytes === 0 ? 0 : this.#pace.waitMs(comparedBytes, nowUs);
+    if (waitMs >= 1) await this.#rest(nowUs + waitMs * 1000);
     if (nowUs - this.#yieldedUs < yieldUs) return this.#cancelled;
     if (nowUs - this.#progressUs >= progressUs) {
       this.#progressUs = nowUs;
@@ -485,6 +513,16 @@ class Comparison {
     this.#yieldedUs = clock.monotonicUs();
     this.#cancelled ||= signal?.aborted === true;
     return this.#cancelled;
+  }
+
+  /** Waits for the rate. Whoever sets one keeps the process alive meanwhile. */
+  async #rest(untilUs: number): Promise<void> {
+    const { clock, signal } = this.#options;
+    for (let now = clock.monotonicUs(); now < untilUs && signal?.aborted !== true;) {
+      const delayMs = Math.min(restMsLongest, (untilUs - now) / 1000);
+      await new Promise<void>((resolve) => clock.after(Math.ceil(delayMs), resolve));
+      now = clock.monotonicUs();
+    }
   }
 
   /**
@@ -504,37 +542,6 @@ class Comparison {
 }
 
 const noName = new Uint8Array(0);
-
-/** Name to stat record, for the directory of any size, without an object for each record. */
-class Listing {
-  readonly #indexOf = new Map<string, number>();
-  #stats = new Float64Array(64 * statSlots);
-  #count = 0;
-
-  add(name: string, stat: Float64Array): void {
-    if ((this.#count + 1) * statSlots > this.#stats.length) {
-      const larger = new Float64Array(2 * this.#stats.length);
-      larger.set(this.#stats);
-      this.#stats = larger;
-    }
-    this.#stats.set(stat, this.#count * statSlots);
-    this.#indexOf.set(name, this.#count);
-    this.#count += 1;
-  }
-
-  /** The record of `name`, which is then no longer in the listing. */
-  take(name: string): Float64Array | undefined {
-    const index = this.#indexOf.get(name);
-    if (index === undefined) return undefined;
-    this.#indexOf.delete(name);
-    return this.#stats.subarray(index * statSlots, (index + 1) * statSlots);
-  }
-
-  /** Names that were not taken; taking them meanwhile is allowed. */
-  names(): IterableIterator<string> {
-    return this.#indexOf.keys();
-  }
-}
 
 function isStat(seen: Seen): seen is Float64Array {
   return typeof seen === "object";

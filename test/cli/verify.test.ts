@@ -1,10 +1,17 @@
 /** `verify` of the real program: exit codes, output, interruption. */
 import assert from "node:assert/strict";
-import { mkdirSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
-import { eventsOf, makeHome, runProgram, Running, scratchFolder } from "./program.ts";
+import { eventsOf, makeHome, runProgram, Running, scratchFolder, stateDirOf } from "./program.ts";
 
 interface Pair {
   readonly home: string;
@@ -93,4 +100,91 @@ test("an interrupted comparison says so and never gives code 0", async (t) => {
   assert.equal(exit, 1);
   const end = eventsOf(stdout).at(-1);
   assert.deepEqual([end?.["cancelled"], end?.["clean"]], [true, false]);
+});
+
+/** Eight folders with a file of 1 MB; those named `differs` have another byte on the target. */
+function makeLarge(context: TestContext, differing: readonly string[]): Pair {
+  const pair = makePair(context);
+  for (const root of [pair.source, pair.target]) {
+    for (let i = 0; i < 8; i++) {
+      const folder = join(root, `d${i}`);
+      mkdirSync(folder);
+      const bytes = Buffer.alloc(1_000_000, 7);
+      if (root === pair.target && differing.includes(`d${i}`)) bytes[999_999] = 8;
+      writeFileSync(join(folder, "file"), bytes);
+      for (const path of [join(folder, "file"), folder]) age(path);
+    }
+    age(root);
+  }
+  return pair;
+}
+
+async function interrupted(t: TestContext, { home, source, target }: Pair): Promise<void> {
+  const args = ["verify", source, target, "--json", "--rate", "1M"];
+  const running = new Running(t, args, { home, stdin: "" });
+  const compared = (): number =>
+    eventsOf(running.stdout.slice(0, running.stdout.lastIndexOf("\n") + 1))
+      .filter(({ event }) => event === "progress")
+      .reduce((most, { bytes }) => Math.max(most, Number(bytes)), 0);
+  await running.until("is in the middle", () => compared() > 2_000_000);
+  running.kill("SIGINT");
+  const { exit, stdout } = await running.end();
+  assert.equal(exit, 1);
+  const end = eventsOf(stdout).at(-1) ?? {};
+  assert.equal(end["cancelled"], true);
+  assert.ok(Number(end["bytes"]) < 8_000_000);
+}
+
+test("an interrupted verify is gone on with, and counts what it found before", async (t) => {
+  const pair = makeLarge(t, ["d0", "d7"]);
+  const { home, source, target } = pair;
+  await interrupted(t, pair);
+  const args = ["verify", source, target, "--json", "--resume"];
+  const { exit, stdout } = await runProgram(t, args, { home });
+  assert.equal(exit, 1);
+  const events = eventsOf(stdout);
+  const [resume] = events;
+  assert.deepEqual([resume?.["event"], resume?.["resumed"]], ["resume", true]);
+  assert.ok(Number(resume?.["bytes"]) >= 1_000_000);
+  const found = events.filter(({ event }) => event === "difference").map(({ path }) => path);
+  assert.deepEqual(found, ["d7/file"], "what was found before is not looked at again");
+  const end = events.at(-1) ?? {};
+  assert.deepEqual(end["counts"], { content: 2 });
+  assert.equal(end["resumed"], true);
+  const whole = eventsOf((await runProgram(t, args.slice(0, 4), { home })).stdout).at(-1) ?? {};
+  assert.equal(end["entries"], whole["entries"]);
+  // A young difference is read once more.
+  assert.ok(Number(end["bytes"]) >= Number(whole["bytes"]));
+  const again = await runProgram(t, ["verify", source, target, "--resume"], { home });
+  assert.match(again.stdout, /^starting at the beginning: no interrupted comparison/);
+});
+
+test("a place that does not fit is told, and all is compared", async (t) => {
+  const pair = makeLarge(t, []);
+  const { home, source, target } = pair;
+  const kept = join(stateDirOf(home), "verify");
+  const resumed = (...more: string[]): ReturnType<typeof runProgram> =>
+    runProgram(t, ["verify", source, target, "--resume", ...more], { home });
+  await interrupted(t, pair);
+  const [name] = readdirSync(kept);
+  const other = await resumed("--no-content");
+  assert.match(other.stdout, /^starting at the beginning: no interrupted comparison/);
+  truncateSync(join(kept, name ?? ""), 20);
+  const damaged = await resumed();
+  assert.match(damaged.stdout, /^starting at the beginning: what was kept of it is damaged/);
+  assert.equal(damaged.exit, 0);
+  await interrupted(t, pair);
+  renameSync(target, `${target}.old`);
+  mkdirSync(target);
+  const replaced = await resumed();
+  assert.match(replaced.stdout, /^starting at the beginning: one of the two is another folder now/);
+  assert.equal(replaced.exit, 1);
+});
+
+test("a rate that is none is a usage error", async (t) => {
+  const { home, source, target } = makePair(t);
+  for (const rate of ["fast", "-1", "1.5.2M", ""]) {
+    const { exit } = await runProgram(t, ["verify", source, target, `--rate=${rate}`], { home });
+    assert.equal(exit, 2, rate);
+  }
 });
