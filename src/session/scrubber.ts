@@ -14,7 +14,7 @@
  *
  * Repair: the source's tree believes the target equal, so it is told what is really there; the cut
  * then finds the difference by itself.
- * Cost when it has nothing to do: one timer. A step reads and hashes `pieceBytes` at most; nothing
+ * Among live changes it goes slower still. Cost when it has nothing to do: one timer. A step reads and hashes `pieceBytes` at most; nothing
  * is asked while anything live is under way. Holes of the source are not compared.
  */
 import { SyncError } from "../base/index.ts";
@@ -45,6 +45,12 @@ const restFactor = 4;
 const restMs = 200;
 /** Until it is tried again when something is under way. */
 const busyMs = 20;
+/**
+ * Between two pieces while there are live changes: 250 ms at the usual rate, so that hardly one
+ * of them meets a piece; less for who wants more.
+ */
+const liveMsLongest = 250;
+const liveBytes = 1_000_000;
 const confirmMs = 300;
 const confirmCount = 2;
 /** Looks at a node that keeps changing before it is left for the next pass. */
@@ -127,6 +133,7 @@ interface Visit {
 export class Scrubber {
   readonly #of: ScrubberOptions;
   readonly #pieceBytes: number;
+  readonly #liveMs: number;
   readonly #stat: Float64Array = new Float64Array(statSlots);
   readonly #pair: Float64Array = new Float64Array(2);
   #piece: Uint8Array = new Uint8Array(0);
@@ -140,6 +147,8 @@ export class Scrubber {
   #isPassing = false;
   /** What the present pass takes at its rate, whatever it had to wait for. */
   #passMs = 0;
+  /** Of the dirty set, when the last piece was done. */
+  #changeCount = 0;
   /** How often a node was sent again, until it was found equal. */
   readonly #mended: Map<number, { birth: number; times: number }> = new Map();
 
@@ -148,6 +157,7 @@ export class Scrubber {
     const { bytesPerSecond } = options.scrub;
     const wanted = Math.round(bytesPerSecond / 64);
     this.#pieceBytes = Math.min(digestRangeBytesMax, Math.max(pieceBytesMin, wanted));
+    this.#liveMs = Math.min(liveMsLongest, (liveBytes / bytesPerSecond) * 1000);
     // Somewhere: links that do not last must not look at the same beginning each time.
     const random = options.world.entropy.bytes(4);
     this.#cursor = new DataView(random.buffer, random.byteOffset, 4).getUint32(0, true);
@@ -393,7 +403,10 @@ export class Scrubber {
   #afterBytes(bytes: number): void {
     const delayMs = Math.max(1, (bytes / this.#of.scrub.bytesPerSecond) * 1000);
     this.#passMs += delayMs;
-    this.#after(delayMs);
+    const { changeCount } = this.#of.cutter.dirty;
+    const isLive = changeCount !== this.#changeCount;
+    this.#changeCount = changeCount;
+    this.#after(isLive ? Math.max(this.#liveMs, delayMs) : delayMs);
   }
 
   #diverged(visit: Visit, theirs: Digest, found: readonly ScrubKind[]): void {
