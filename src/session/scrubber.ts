@@ -14,8 +14,9 @@
  *
  * Repair: the source's tree believes the target equal, so it is told what is really there; the cut
  * then finds the difference by itself.
- * Among live changes it goes slower still. Cost when it has nothing to do: one timer. A step reads and hashes `pieceBytes` at most; nothing
- * is asked while anything live is under way. Holes of the source are not compared.
+ * Cost when it has nothing to do: one timer. A step reads and hashes `pieceBytes` at most; nothing
+ * is asked while anything live is under way, and among live changes it goes slower still.
+ * Holes of the source are not compared.
  */
 import { SyncError } from "../base/index.ts";
 import { type Cutter, SourceLook } from "../cut/index.ts";
