@@ -27,10 +27,17 @@ export function list(root: string): [string[], string[]] {
   return [files, folders];
 }
 
+/**
+ * One change below the folders, of which the first is the root. Where nothing is there to be
+ * changed it is one of a name that is not there: an empty path would be the current directory.
+ */
 export function change(random: Random, files: readonly string[], folders: readonly string[]): void {
-  const file = random.pick(files) ?? "";
-  const fresh = join(random.pick(folders) ?? "", `n${random.below(60)}`);
-  const folder = random.pick(folders.slice(1)) ?? "";
+  const [root] = folders;
+  if (root === undefined) return;
+  const nothing = join(root, "none", "none");
+  const file = random.pick(files) ?? nothing;
+  const fresh = join(random.pick(folders) ?? root, `n${random.below(60)}`);
+  const folder = random.pick(folders.slice(1)) ?? nothing;
   const changes: readonly (() => void)[] = [
     () => writeFileSync(fresh, Buffer.alloc(random.below(200_000), random.below(256))),
     () => writeFileSync(file, `${random.below(1e9)}`, { flag: "r+" }),
