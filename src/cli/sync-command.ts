@@ -32,7 +32,8 @@ import {
 } from "./places.ts";
 import { tellMount } from "./mount-notice.ts";
 import { RootHalt } from "./root-halt.ts";
-import { describeTargets, progressFields, progressLine } from "./sync-report.ts";
+import { ProgressTeller } from "./progress-teller.ts";
+import { describeTargets } from "./sync-report.ts";
 import { TargetRun } from "./target-run.ts";
 
 const progressMs = 500;
@@ -146,6 +147,7 @@ async function mirrorAll(
   const { clock } = io.world;
   const mounts = new MountLog((path) => tellMount(io, "source", `${source}/${path}`));
   const startedUs = clock.monotonicUs();
+  const teller = new ProgressTeller(io, startedUs, { ...common, clock });
   const views = shareCapture(backend, targets.length);
   const runs = targets.map(
     (target, index) =>
@@ -161,6 +163,7 @@ async function mirrorAll(
         mounts,
         scrubRate: options.scrubRate,
         hasOthers: targets.length > 1,
+        onEqual: (report) => teller.finish(report),
         onState: () => {
           if (options.once && runs.every(isDone)) stopAll();
         },
@@ -173,15 +176,12 @@ async function mirrorAll(
   const rootHalt = new RootHalt(io, options.source, { source, target: textOf(targets) });
   const describe = (): unknown => {
     const own = { command: "sync", source, backend: backend.name, mounts: mounts.paths };
-    return { ...own, ...describeTargets(reports()) };
+    return { ...own, ...describeTargets(teller.withProgress(reports())) };
   };
   const resume = (): ResumeAnswer => (rootHalt.isOn ? rootHalt.resume() : resumeAll(runs));
   const published = publishStatus(stateDir, describe, io.world.log, resume);
   // Timers of the engine do not keep the process alive; this one does.
-  const ticker = setInterval(() => {
-    const seconds = (clock.monotonicUs() - startedUs) / 1e6;
-    tellProgress(io, reports(), seconds);
-  }, progressMs);
+  const ticker = setInterval(() => teller.tell(reports()), progressMs);
   io.onStop(() => {
     stopAll();
     rootHalt.stop();
@@ -192,6 +192,7 @@ async function mirrorAll(
     if (halt !== undefined && (await rootHalt.untilResumed(halt, options.once))) return "again";
   } finally {
     clearInterval(ticker);
+    teller.close();
     published.close();
   }
   return conclude(runs, common);
@@ -242,17 +243,4 @@ function tellStart(
   });
   for (const refusal of refusals) io.say(`not used: ${refusal}`);
   for (const text of texts) io.say(`${source} -> ${text} (backend ${backend.name})`);
-}
-
-function tellProgress(
-  io: CommandIo,
-  reports: readonly ReturnType<TargetRun["report"]>[],
-  seconds: number,
-): void {
-  for (const report of reports) {
-    const fields = progressFields(report, seconds);
-    if (fields !== undefined) io.event("progress", fields);
-  }
-  const line = progressLine(reports, seconds);
-  if (line !== undefined) io.progress(line);
 }

@@ -70,6 +70,8 @@ export interface TargetRunOptions {
   readonly scrubRate: number;
   /** There are others, which go on: then this one is not given up while it may come back. */
   readonly hasOthers: boolean;
+  /** It equals the source for the first time of a link. */
+  readonly onEqual: (report: TargetReport) => void;
   /** Its state is another one now. */
   readonly onState: () => void;
 }
@@ -252,6 +254,7 @@ export class TargetRun {
   #onLive(): void {
     const { io, target, source, startedUs } = this.#options;
     const seconds = (io.world.clock.monotonicUs() - startedUs) / 1e6;
+    this.#options.onEqual(this.report());
     const status = this.#mirror.status();
     io.event("live", {
       target: target.text,

@@ -15,6 +15,7 @@ import {
 } from "../verify/index.ts";
 import type { CompareProgress, CompareSummary, Difference, TreeTotal } from "../verify/index.ts";
 import { native } from "../world/node/index.ts";
+import { durationText } from "./amount-texts.ts";
 import { type CommandIo, stateDirectory } from "./command-io.ts";
 import { type IgnoreChoices, readIgnoreChoices } from "./ignore-options.ts";
 import { checkSource, openDirectory } from "./places.ts";
@@ -242,12 +243,4 @@ function sumOf(counts: Readonly<Counts>): number {
 
 function megabytes(bytes: number): string {
   return (bytes / 1e6).toFixed(1);
-}
-
-/** `0:07`, `12:30`, `2:05:00`. */
-function durationText(seconds: number): string {
-  const pad = (value: number): string => String(value).padStart(2, "0");
-  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
-  const rest = pad(seconds % 60);
-  return hours > 0 ? `${hours}:${pad(minutes)}:${rest}` : `${minutes}:${rest}`;
 }

@@ -16,6 +16,7 @@ import { ExtentList, rootId, type Tree } from "../tree/index.ts";
 import { errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import { CommitFlag, type OpWriter } from "../wire/index.ts";
 import { ContentReader } from "./content-reader.ts";
+import { contentShare, isCounted } from "./content-share.ts";
 import type { CutCounters, CutterOptions } from "./cutter-options.ts";
 import { DeletionGuard } from "./deletion-guard.ts";
 import { DirectoryScanner } from "./directory-scanner.ts";
@@ -33,7 +34,7 @@ import { resolvePaths } from "./path-resolver.ts";
 import { RuleFiles } from "./rule-files.ts";
 import { SourceFiles } from "./source-files.ts";
 import { TaskQueue } from "./task-queue.ts";
-import { placeOf, type Task } from "./task.ts";
+import { placeOf, type Task, type TaskWeight, weightless, weightOf } from "./task.ts";
 
 /** Tasks done in one step before the event loop has its turn. */
 const taskCountPerStep = 64;
@@ -113,8 +114,7 @@ export class Cutter {
           this.#tasks.plan(this.#fileTasks.newFile(node, parent, name, stat)),
         claimKept: (stat) => this.kept.claim(stat),
         moved: (node, parent, name) => this.#fileTasks.bases.left(parent, name, node),
-        linkLater: (node, parent, name) =>
-          this.#tasks.plan({ kind: "link", ...this.#idOf(node), parent, name }),
+        linkLater: (node, parent, name) => this.#planLink(node, parent, name),
         scan: (node, deep) => this.#planScan(node, deep, 0),
         compare: (node, stat) => this.#planCompare(node, stat),
       },
@@ -180,6 +180,15 @@ export class Cutter {
 
   get isIdle(): boolean {
     return this.#tasks.isEmpty && this.dirty.isEmpty && this.#writer.operationCount === 0;
+  }
+
+  /** Of the last comparison of everything: names of files and bytes of content done with. */
+  get progress(): { filesDone: number; contentBytes: number } {
+    const { foundFiles, foundBytes } = this.#scanner;
+    return {
+      filesDone: Math.max(0, foundFiles - this.#tasks.fileCount),
+      contentBytes: Math.max(0, foundBytes - this.#tasks.byteCount),
+    };
   }
 
   /** Compares the whole source with the tree; the epoch that ends it is marked live. */
@@ -301,6 +310,8 @@ export class Cutter {
     if (dirty.rescan) {
       dirty.rescan = false;
       this.counters.rescans++;
+      this.#scanner.foundFiles = 0;
+      this.#scanner.foundBytes = 0;
       this.#planScan(rootId, true, 0);
       if (this.#files.statAt(this.#options.rootFd, noName, this.#stat) === 0) {
         this.#planCompare(rootId, this.#stat.slice());
@@ -342,16 +353,28 @@ export class Cutter {
   }
 
   #planScan(node: number, deep: boolean, attempts: number): void {
-    this.#tasks.plan({ kind: "scan", ...this.#idOf(node), deep, attempts });
+    const weight = weightless;
+    this.#tasks.plan({ kind: "scan", ...this.#idOf(node), weight, deep, attempts });
+  }
+
+  #planLink(node: number, parent: number, name: Uint8Array): void {
+    const weight = weightOf(1, 0);
+    this.#tasks.plan({ kind: "link", ...this.#idOf(node), weight, parent, name });
   }
 
   #planCompare(node: number, stat: Float64Array): void {
-    this.#tasks.plan({ kind: "compare", ...this.#idOf(node), stat });
+    const weight = isCounted(stat) ? weightOf(1, contentShare(stat)) : weightless;
+    this.#tasks.plan({ kind: "compare", ...this.#idOf(node), weight, stat });
   }
 
-  #planContent(node: number, extents: ExtentList, attempts: number): void {
+  #planContent(
+    node: number,
+    extents: ExtentList,
+    attempts: number,
+    weight: TaskWeight = weightless,
+  ): void {
     if (this.#fileTasks.mustWait(node, extents)) this.#postponed.push(node);
-    else this.#tasks.plan(this.#fileTasks.content(node, extents, attempts));
+    else this.#tasks.plan(this.#fileTasks.content(node, extents, attempts, weight));
   }
 
   #idOf(node: number): { node: number; birth: number } {
@@ -408,10 +431,10 @@ export class Cutter {
     this.dirty.addNamesOf(node);
   }
 
-  #planExtent(node: number, from: number, to: number): void {
+  #planExtent(node: number, from: number, to: number, weight?: TaskWeight): void {
     const extents = new ExtentList();
     extents.add(from, to);
-    this.#planContent(node, extents, 0);
+    this.#planContent(node, extents, 0, weight);
   }
 
   /** No task is left: what was found nowhere goes, and directories get their times back. */
@@ -440,12 +463,13 @@ export class Cutter {
       const result =
         task.kind === "newFile" ? this.#fileTasks.doNewFile(task) : this.#fileTasks.doContent(task);
       if (result === "done") this.#tasks.pop();
+      else this.#tasks.advance(task);
       if (result === "waiting") this.#tasks.putOff();
       return result;
     }
     this.#tasks.pop();
     if (task.kind === "scan") this.#scanner.scan(task.node, task.deep, task.attempts);
-    else if (task.kind === "compare") this.#compare(task.node, task.stat);
+    else if (task.kind === "compare") this.#compare(task.node, task.stat, task.weight);
     else this.#link(task.node, task.parent, task.name);
     this.#tasks.putFirst();
     return "done";
@@ -476,7 +500,7 @@ export class Cutter {
   }
 
   /** A node that both trees have: its metadata, and its content when size or time differ. */
-  #compare(node: number, stat: Float64Array): void {
+  #compare(node: number, stat: Float64Array, weight: TaskWeight): void {
     const tree = this.#tree;
     const id = tree.firstName[node]!;
     const dirFd =
@@ -488,7 +512,7 @@ export class Cutter {
     const name = node === rootId || id === 0 ? noName : tree.names.bytes(id);
     const differs = this.#metadata.mustRead(node, stat);
     if (dirFd >= 0) this.#metadata.compare(node, stat, dirFd, name);
-    if (differs) this.#planExtent(node, 0, Infinity);
+    if (differs) this.#planExtent(node, 0, Infinity, weight);
     else this.#metadata.tellTimes(node, stat);
   }
 

@@ -76,6 +76,22 @@ export class DeltaContent {
     this.#basisBytes = of.tree.size[basis]!;
   }
 
+  /** Progress, up to the file's size: half of it for the search, half for writing what is new. */
+  get bytesDone(): number {
+    if (this.#search === undefined) return 0;
+    const { runs, searchedTo } = this.#search;
+    return (searchedTo + (this.#isSearched ? this.#writtenTo(runs) : 0)) / 2;
+  }
+
+  /** How far the literals, which are what is sent, have got. */
+  #writtenTo(runs: DeltaSearch["runs"]): number {
+    if (this.#pass < Pass.literals || runs.count === 0) return 0;
+    const last = runs.count - 1;
+    if (this.#pass > Pass.literals) return runs.at(last) + runs.length(last);
+    const run = Math.min(this.#run, last);
+    return Math.max(runs.at(run), this.#literal?.position ?? 0);
+  }
+
   /** Asks if there is room for that. Once it has, the answer comes while other work is done. */
   ask(): void {
     const { signatures } = this.#of;

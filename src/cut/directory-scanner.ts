@@ -5,6 +5,7 @@
 import { type Directories, DirectoryEntries } from "../descriptors/index.ts";
 import { type Tree } from "../tree/index.ts";
 import { type Files, Open, Stat, statSlots } from "../world/index.ts";
+import { contentShare, isCounted } from "./content-share.ts";
 import type { CutCounters } from "./cutter-options.ts";
 import type { DirtySet } from "./dirty-set.ts";
 import { openAttemptsMax } from "./limits.ts";
@@ -40,6 +41,9 @@ export class DirectoryScanner {
   readonly #of: DirectoryScannerOptions;
   readonly #entries: DirectoryEntries;
   readonly #stat: Float64Array = new Float64Array(statSlots);
+  /** Names of files that scans have found, and bytes of their content; for progress. */
+  foundFiles = 0;
+  foundBytes = 0;
 
   constructor(options: DirectoryScannerOptions) {
     this.#of = options;
@@ -56,6 +60,8 @@ export class DirectoryScanner {
     const seen = new Set<number>();
     const subdirectories: number[] = [];
     let ruleFile: Float64Array | undefined;
+    let files = 0;
+    let bytes = 0;
     let used: number;
     do {
       used = this.#entries.next(fd, (name, stat) => {
@@ -68,6 +74,10 @@ export class DirectoryScanner {
           const verdict = filter.judge(node, name, stat);
           if (verdict === "gone" && id !== 0) seen.delete(id);
           if (verdict !== "see") return;
+        }
+        if (isCounted(stat)) {
+          files++;
+          bytes += contentShare(stat);
         }
         const known = id === 0 ? 0 : tree.names.node[id]!;
         if (known !== 0 && tree.ino[known] === 0 && metadata.adopt(known, id, stat)) return;
@@ -91,6 +101,8 @@ export class DirectoryScanner {
       else this.#of.problem(node, "scan", used);
       return;
     }
+    this.foundFiles += files;
+    this.foundBytes += bytes;
     for (let id = tree.firstChild[node]!; id !== 0; id = tree.names.nextSibling[id]!) {
       if (seen.has(id)) continue;
       const slot = look.observe(node, tree.names.bytes(id).slice());

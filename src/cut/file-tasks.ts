@@ -8,6 +8,7 @@ import type { Directories } from "../descriptors/index.ts";
 import { type ExtentList, rootId, type Tree } from "../tree/index.ts";
 import { type Files, Stat, statSlots } from "../world/index.ts";
 import { BasisFinder } from "./basis-finder.ts";
+import { contentShare } from "./content-share.ts";
 import { type ContentReader, startReading, startReadingAll } from "./content-reader.ts";
 import { DeltaContent, type DeltaContext, type DeltaStep } from "./delta-content.ts";
 import type { DirtySet } from "./dirty-set.ts";
@@ -16,7 +17,7 @@ import type { KeptFiles } from "./kept-files.ts";
 import type { MetadataComparer } from "./metadata-comparer.ts";
 import type { NamePlanner } from "./name-planner.ts";
 import { isGone, type SourceFiles } from "./source-files.ts";
-import type { Task } from "./task.ts";
+import { type Task, type TaskWeight, weightless, weightOf } from "./task.ts";
 
 const noName: Uint8Array = new Uint8Array(0);
 
@@ -71,6 +72,7 @@ export class FileTasks {
       kind: "newFile",
       node,
       birth,
+      weight: weightOf(1, contentShare(stat)),
       parent,
       name,
       reading: startReadingAll(node),
@@ -104,13 +106,19 @@ export class FileTasks {
   }
 
   /** A task for the dirty extents of a file that the target has. */
-  content(node: number, extents: ExtentList, attempts: number): ContentTask {
+  content(
+    node: number,
+    extents: ExtentList,
+    attempts: number,
+    weight: TaskWeight = weightless,
+  ): ContentTask {
     const { tree, dirty } = this.#of;
     const isUnknown = extents.from(0) === 0 && extents.to(0) === Infinity;
     const isFit = isUnknown && this.#isWorth(tree.size[node]!) && !dirty.wasRead(node);
     const delta = this.#delta(node, isFit ? node : 0);
     const birth = tree.birth[node]!;
-    return { kind: "content", node, birth, reading: startReading(node, extents), delta, attempts };
+    const reading = startReading(node, extents);
+    return { kind: "content", node, birth, weight, reading, delta, attempts };
   }
 
   #isWorth(bytes: number): boolean {

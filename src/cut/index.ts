@@ -5,5 +5,7 @@ export type { DeletionLimit } from "./deletion-guard.ts";
 export type { SignaturePort } from "./delta-content.ts";
 export type { KeptFiles } from "./kept-files.ts";
 export { DirtySet } from "./dirty-set.ts";
+export { SourceCount } from "./source-count.ts";
+export type { SourceCountOptions } from "./source-count.ts";
 export { SourceLook } from "./source-look.ts";
 export { UnknownStores } from "./unknown-stores.ts";

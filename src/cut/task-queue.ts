@@ -4,7 +4,7 @@
  * or until too many wait.
  */
 import { waitingTaskCountMax } from "./limits.ts";
-import type { Task } from "./task.ts";
+import { bytesDone, type Task } from "./task.ts";
 
 export class TaskQueue {
   /** Done from the end: the last is the next. */
@@ -13,6 +13,9 @@ export class TaskQueue {
   readonly #planned: Task[] = [];
   /** Oldest first. */
   readonly #waiting: Task[] = [];
+  /** Names of files and bytes of content that wait for their task. */
+  fileCount = 0;
+  byteCount = 0;
 
   get isEmpty(): boolean {
     return this.#tasks.length + this.#waiting.length === 0;
@@ -34,6 +37,8 @@ export class TaskQueue {
 
   plan(task: Task): void {
     this.#planned.push(task);
+    this.fileCount += task.weight.files;
+    this.byteCount += task.weight.left;
   }
 
   /** Puts what was planned in front of what waits, first planned first done. */
@@ -54,7 +59,18 @@ export class TaskQueue {
 
   /** The next task is done. */
   pop(): void {
-    this.#tasks.pop();
+    const { weight } = this.#tasks.pop()!;
+    this.fileCount -= weight.files;
+    this.byteCount -= weight.left;
+  }
+
+  /** The next task has been done in part. What is done stays done, even if it is sent once more. */
+  advance(task: Task): void {
+    const { weight } = task;
+    const left = weight.bytes - bytesDone(task);
+    if (weight.left === 0 || left >= weight.left) return;
+    this.byteCount -= weight.left - Math.max(0, left);
+    weight.left = Math.max(0, left);
   }
 
   /** The next task needs an answer. */
@@ -64,6 +80,8 @@ export class TaskQueue {
 
   /** Empties the queue. */
   takeAll(): Task[] {
+    this.fileCount = 0;
+    this.byteCount = 0;
     return [...this.#tasks.splice(0), ...this.#waiting.splice(0)];
   }
 }

@@ -102,6 +102,11 @@ export class DeltaSearch {
     return this.#done;
   }
 
+  /** Up to here the file has been searched. */
+  get searchedTo(): number {
+    return Math.min(this.#state[Delta.at]!, this.#state[Delta.end]!);
+  }
+
   /** Whether crafted or unlucky content has ended the search for moved blocks. */
   get isCutShort(): boolean {
     return this.#state[Delta.falseHits]! <= 0;

@@ -1,7 +1,8 @@
 export { programVersion } from "./greeting.ts";
 export { deletionLimitDefault } from "../cut/index.ts";
 export type { DeletionLimit } from "../cut/index.ts";
-export { UnknownStores } from "../cut/index.ts";
+export { SourceCount, UnknownStores } from "../cut/index.ts";
+export type { SourceCountOptions } from "../cut/index.ts";
 export { Mirror } from "./mirror.ts";
 export type { MirrorOptions } from "./mirror.ts";
 export { makeScrub, scrubBytesPerSecond } from "./scrub.ts";

@@ -38,6 +38,10 @@ export interface SourceSessionOptions {
 }
 
 export interface SourceStatus extends CutCounters, ScrubCounters {
+  /** Of the last comparison of everything: names of files found equal or sent. */
+  filesDone: number;
+  /** Of their content, holes included. */
+  contentBytes: number;
   live: boolean;
   sentEpoch: number;
   ackedEpoch: number;

@@ -261,6 +261,7 @@ export class SourceSession {
     const { dirty, counters } = this.#cutter;
     return {
       ...counters,
+      ...this.#cutter.progress,
       ...(this.#options.scrub ?? noScrub).counters,
       live: this.#isLive,
       sentEpoch: counters.epochs,
