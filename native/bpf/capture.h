@@ -16,7 +16,8 @@ enum ls_op {
 	LS_OP_STORE = 4,    /* [pos, pos+len) is being stored to through a shared mapping */
 	LS_OP_MAPPED = 5,   /* a writable shared mapping of the file was made */
 	LS_OP_ATTR = 6,     /* times set by descriptor in a way that fanotify does not report */
-	LS_OP_PATH = 7,     /* a change named by a path string, which follows the record */
+	LS_OP_PATH = 7,     /* a change named by a path string, which follows the record; the inode is
+	                       the directory that a relative path starts at, 0 if unknown */
 	LS_OP_RESCAN = 8,   /* a change that cannot be attributed to a file */
 };
 

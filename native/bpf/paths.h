@@ -11,10 +11,9 @@
 
 #define AT_FDCWD (-100)
 
-/* Whether a relative path starts on the watched filesystem. An absolute one may lead anywhere. */
-static __always_inline bool may_be_watched(char first, int dir_fd)
+/* The directory that a relative path starts at. */
+static __always_inline struct inode *start_of(int dir_fd)
 {
-	if (first == '/') return 1;
 	struct task_struct *task = current_task();
 	struct dentry *start = 0;
 	if (dir_fd == AT_FDCWD) {
@@ -23,8 +22,7 @@ static __always_inline bool may_be_watched(char first, int dir_fd)
 		u64 f = file_of(task, dir_fd);
 		if (f) start = cast(f, struct file)->f_path.dentry;
 	}
-	struct inode *inode = start ? start->d_inode : 0;
-	return !inode || inode->i_sb->s_dev == watched_dev;
+	return start ? start->d_inode : 0;
 }
 
 /* `path` is an address in the memory of the calling process. */
@@ -33,7 +31,9 @@ __noinline int emit_path(u64 path, int dir_fd, u64 detail)
 	if (tells_dirty_inodes || is_self()) return 0;
 	char first = 0;
 	bpf_probe_read_user(&first, 1, (void *)path);
-	if (!may_be_watched(first, dir_fd)) return 0;
+	/* A relative path starts on the watched filesystem, an absolute one may lead anywhere. */
+	struct inode *start = first == '/' ? 0 : start_of(dir_fd);
+	if (start && start->i_sb->s_dev != watched_dev) return 0;
 	u32 zero = 0;
 	struct path_record *r = bpf_map_lookup_elem(&scratch, &zero);
 	if (!r) return 0;
@@ -45,6 +45,8 @@ __noinline int emit_path(u64 path, int dir_fd, u64 detail)
 	}
 	__builtin_memset(&r->event, 0, sizeof r->event);
 	r->event.op = LS_OP_PATH;
+	if (start) r->event.ino = start->i_ino;
+	if (start) r->event.gen = start->i_generation;
 	r->event.pos = detail;
 	r->event.tgid = bpf_get_current_pid_tgid() >> 32;
 	struct bpf_pidns_info {

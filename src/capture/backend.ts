@@ -18,6 +18,15 @@ export type BackendName = "ebpf" | "fanotify" | "inotify";
 export const NameChange = { created: 1, deleted: 2, moved: 4, content: 8, metadata: 16 } as const;
 
 /** Identifies a node as the kernel does: inode number and generation (0 where unknown). */
+/** Where a path starts: as process `processId` saw it, relative to its `directoryFd`. */
+export interface PathStart {
+  processId: number;
+  directoryFd: number;
+  /** The directory of a relative path; 0 when that is not known. */
+  ino: number;
+  gen: number;
+}
+
 export interface ChangeSink {
   /**
    * Bytes [from, to) changed. `sharedPosition`: the descriptor was shared with other threads, so a
@@ -55,8 +64,8 @@ export interface ChangeSink {
     childGen: number,
     change: number,
   ): void;
-  /** A change named by a path as process `processId` saw it, relative to its `directoryFd`. */
-  path(path: Uint8Array, processId: number, directoryFd: number, truncatedTo: number): void;
+  /** A change named by a path. */
+  path(path: Uint8Array, start: PathStart, truncatedTo: number): void;
   /** Records of this file were lost: compare all of it. */
   lost(ino: number, gen: number): void;
   /** Records of unknown files were lost: compare everything. */

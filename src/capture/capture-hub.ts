@@ -25,6 +25,7 @@ import {
   type CaptureBackend,
   type CaptureShare,
   type ChangeSink,
+  type PathStart,
   deafSink,
   type Listener,
 } from "./backend.ts";
@@ -275,8 +276,8 @@ class Fan implements ChangeSink {
     }
   }
 
-  path(path: Uint8Array, processId: number, directoryFd: number, truncatedTo: number): void {
-    for (const sink of this.#all()) sink.path(path, processId, directoryFd, truncatedTo);
+  path(path: Uint8Array, start: PathStart, truncatedTo: number): void {
+    for (const sink of this.#all()) sink.path(path, start, truncatedTo);
   }
 
   lost(ino: number, gen: number): void {

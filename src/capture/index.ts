@@ -1,5 +1,12 @@
 export { deafSink, NameChange } from "./backend.ts";
-export type { BackendName, CaptureBackend, CaptureShare, ChangeSink, Listener } from "./backend.ts";
+export type {
+  BackendName,
+  CaptureBackend,
+  CaptureShare,
+  ChangeSink,
+  Listener,
+  PathStart,
+} from "./backend.ts";
 export { listenerCountMax, shareCapture } from "./capture-hub.ts";
 export { backendNames, openBackend } from "./open-backend.ts";
 export type { OpenedBackend } from "./open-backend.ts";

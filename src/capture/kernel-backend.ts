@@ -158,12 +158,13 @@ class KernelBackend implements CaptureBackend {
     const s = this.#slots;
     const detail = s[slot + RecordSlot.position]!;
     const truncatedTo = detail % 256 === RecordKind.truncate ? Math.floor(detail / 256) : Infinity;
-    sink.path(
-      this.#name(slot, nameBytes),
-      s[slot + RecordSlot.processId]!,
-      s[slot + RecordSlot.directoryFd]!,
-      truncatedTo,
-    );
+    const start = {
+      processId: s[slot + RecordSlot.processId]!,
+      directoryFd: s[slot + RecordSlot.directoryFd]!,
+      ino: s[slot + RecordSlot.ino]!,
+      gen: s[slot + RecordSlot.gen]!,
+    };
+    sink.path(this.#name(slot, nameBytes), start, truncatedTo);
   }
 
   #name(slot: number, nameBytes: number): Uint8Array {

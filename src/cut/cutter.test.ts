@@ -135,7 +135,10 @@ test("hard links are one file, whose content is read once", async (context) => {
 
 /** Something dirty that leads nowhere: the round is planned, and not read at once. */
 const elsewhere = (rig: CutRig): void =>
-  rig.tell((sink) => sink.path(Buffer.from("/proc/self/nowhere"), 1, -1, Infinity));
+  rig.tell((sink) => {
+    const start = { processId: 1, directoryFd: -1, ino: 0, gen: 0 };
+    sink.path(Buffer.from("/proc/self/nowhere"), start, Infinity);
+  });
 
 for (const way of ["read at once", "planned"]) {
   const tell = (rig: CutRig): void => (way === "planned" ? elsewhere(rig) : undefined);
@@ -254,6 +257,27 @@ test("a name that changes while names are looked at costs another round", async 
   await rig.assertEqual("after both renames");
 });
 
+test("a path that is told while content is read costs another round", async (context) => {
+  const { rig, script } = live(context, (s) => {
+    s.create("a", bytes(1000));
+    s.create("b", bytes(1000));
+  });
+  script.write("a", 0, bytes(10, 1));
+  script.write("b", 0, bytes(10, 1));
+  let drains = 0;
+  rig.onDrain = () => {
+    if (++drains !== 2) return;
+    fs.truncateSync(script.at("a"), 500);
+    const path = new Uint8Array(Buffer.from(script.at("a")));
+    const start = { processId: process.pid, directoryFd: -100, ino: 0, gen: 0 };
+    rig.tell((sink) => sink.path(path, start, 500));
+  };
+  const epoch = only(rig.settle());
+  assert.equal(epoch.frames["truncate"], 1);
+  assert.equal(epoch.fuzzy, false);
+  await rig.assertEqual("after the truncation");
+});
+
 test("a change of what was not read waits for the next epoch", async (context) => {
   const { rig, script } = live(context, (s) => {
     s.create("a", bytes(1000));
@@ -322,7 +346,8 @@ test("a path that a process named is resolved to its node", async (context) => {
   });
   const named = (path: string, directoryFd: number, size: number): void => {
     const raw = new Uint8Array(Buffer.from(path));
-    rig.tell((sink) => sink.path(raw, process.pid, directoryFd, size));
+    const start = { processId: process.pid, directoryFd, ino: 0, gen: 0 };
+    rig.tell((sink) => sink.path(raw, start, size));
   };
   const fd = fs.openSync(script.at("d"), "r");
   context.after(() => fs.closeSync(fd));
@@ -341,10 +366,18 @@ test("a path that a process named is resolved to its node", async (context) => {
   assert.equal(rig.cutter.counters.rescans, 1, "the first comparison alone was a rescan");
   // The process is gone and its folder with it: anything may have changed.
   fs.truncateSync(script.at("d/a"), 100);
-  rig.tell((sink) => sink.path(new Uint8Array(Buffer.from("a")), 2 ** 22 + 5, 3, 100));
+  const gone = { processId: 2 ** 22 + 5, directoryFd: 3, ino: 0, gen: 0 };
+  rig.tell((sink) => sink.path(new Uint8Array(Buffer.from("a")), gone, 100));
   rig.settle();
   assert.equal(rig.cutter.counters.rescans, 2);
   await rig.assertEqual("a process that has ended");
+  // The same, but the kernel has told which folder it was.
+  fs.truncateSync(script.at("d/a"), 50);
+  const [ino, gen] = rig.identity(script.at("d"));
+  rig.tell((sink) => sink.path(new Uint8Array(Buffer.from("a")), { ...gone, ino, gen }, 50));
+  rig.settle();
+  assert.equal(rig.cutter.counters.rescans, 2);
+  await rig.assertEqual("a process that has ended, from a folder that is known");
 });
 
 test("a backend that tells content by name has the file read", async (context) => {

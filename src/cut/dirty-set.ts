@@ -9,7 +9,7 @@
  * Changes of nodes that the tree does not know are ignored: whoever discovers a node reads all of
  * it.
  */
-import { NameChange, type ChangeSink } from "../capture/index.ts";
+import { type ChangeSink, NameChange, type PathStart } from "../capture/index.ts";
 import { ExtentList, type Tree } from "../tree/index.ts";
 import { OrderedRun } from "./ordered-run.ts";
 import { SharedPositionRuns } from "./shared-position.ts";
@@ -41,8 +41,7 @@ export class DirtyNode {
 
 export interface DirtyPath {
   path: Uint8Array;
-  processId: number;
-  directoryFd: number;
+  start: PathStart;
   truncatedTo: number;
 }
 
@@ -437,10 +436,12 @@ export class DirtySet implements ChangeSink {
     this.addName(parent, name, change);
   }
 
-  path(path: Uint8Array, processId: number, directoryFd: number, truncatedTo: number): void {
+  path(path: Uint8Array, start: PathStart, truncatedTo: number): void {
     this.#ordered.drop();
+    // Which node it means is found out later: it may be one that was read.
+    if (this.#readNames || this.#readNode !== 0 || this.#readExtents.size > 0) this.conflict = true;
     if (this.#paths.length >= dirtyPathCountMax) this.rescan = true;
-    else this.#paths.push({ path, processId, directoryFd, truncatedTo });
+    else this.#paths.push({ path, start, truncatedTo });
   }
 
   lost(ino: number, gen: number): void {

@@ -424,7 +424,7 @@ export class TargetSession {
       this.#discard();
       return;
     }
-    if (!this.#isBlocked && this.#answerer.step(this.#appliedCount)) context.wake();
+    if (!this.#isBlocked && !this.#answerer.isIdle) this.#answer(context);
     this.#scheduleIdle(context);
   }
 
@@ -433,6 +433,12 @@ export class TargetSession {
   /** Nothing is begun that there is no space for. */
   #mustWait({ dataBytes }: HeldEpoch): boolean {
     return dataBytes > 0 && !this.#floor.passes(dataBytes) && this.#floor.holds(dataBytes);
+  }
+
+  #answer(context: Context): void {
+    if (this.#answerer.step(this.#appliedCount)) context.wake();
+    // Asks are bytes too: when all are answered the source is to know that none is under way.
+    if (this.#answerer.isIdle && this.#epochs.rx.available() === 0) this.#acknowledge();
   }
 
   /** An operation failed: nothing that follows may be applied any more. */

@@ -7,13 +7,14 @@
  * that differs must be told with its directory, every other difference must be told of its node.
  * Telling more is allowed. Nothing here knows which change was made.
  */
+import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { closeSync, existsSync, lstatSync, mkdirSync, openSync, readdirSync } from "node:fs";
 import { readFileSync, readlinkSync, realpathSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { CaptureBackend, ChangeSink } from "../../src/capture/index.ts";
+import type { CaptureBackend, ChangeSink, PathStart } from "../../src/capture/index.ts";
 import { Stat, statSlots } from "../../src/world/index.ts";
 import { native } from "../../src/world/node/index.ts";
 
@@ -123,8 +124,8 @@ export class Recorder implements ChangeSink {
     this.namesInOrder.push(text);
   }
 
-  path(path: Uint8Array, processId: number, directoryFd: number, truncatedTo: number): void {
-    const key = resolvedNode(Buffer.from(path).toString(), processId, directoryFd);
+  path(path: Uint8Array, start: PathStart, truncatedTo: number): void {
+    const key = resolvedNode(Buffer.from(path).toString(), start);
     if (key === undefined) {
       this.unresolvedCount++;
       return;
@@ -145,12 +146,18 @@ export class Recorder implements ChangeSink {
   }
 }
 
-function resolvedNode(path: string, processId: number, directoryFd: number): string | undefined {
+function resolvedNode(
+  path: string,
+  { processId, directoryFd, ino, gen }: PathStart,
+): string | undefined {
   const process = `/proc/${processId}`;
   const start = directoryFd === -100 ? `${process}/cwd` : `${process}/fd/${directoryFd}`;
   try {
+    // What the kernel told of the folder must be that folder: the process may be gone when asked.
+    if (!path.startsWith("/")) assert.equal(`${ino}/${gen}`, nodeKey(`${start}/.`, true));
     return nodeKey(path.startsWith("/") ? `${process}/root${path}` : `${start}/${path}`, true);
-  } catch {
+  } catch (error) {
+    if (error instanceof assert.AssertionError) throw error;
     return undefined;
   }
 }
