@@ -16,6 +16,7 @@ import { decodeOperation, FrameReader, OpWriter } from "../wire/index.ts";
 import { type Files, Open } from "../world/index.ts";
 import { native } from "../world/node/index.ts";
 import { Applier } from "./applier.ts";
+import type { Discard } from "./discard.ts";
 
 export const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
 export const noBytes = new Uint8Array(0);
@@ -34,7 +35,11 @@ export class TargetRig {
   readonly #before: string;
 
   /** `root`: a folder made by the caller (a mount), else one is made. */
-  constructor(files: Files = native(), root?: string) {
+  constructor(
+    files: Files = native(),
+    root?: string,
+    makeDiscard?: (rig: TargetRig, problems: ProblemLog) => Discard,
+  ) {
     this.files = files;
     this.folder = fs.mkdtempSync(join(tmpdir(), "lockstep-apply-"));
     this.root = root ?? join(this.folder, "root");
@@ -47,7 +52,8 @@ export class TargetRig {
     this.rootFd = native().openPath(Buffer.from(this.root), Open.read | Open.directory);
     assert.ok(this.rootFd >= 0);
     const problems = new ProblemLog((problem) => this.problems.push(problem));
-    this.applier = new Applier(files, this.rootFd, this.tree, problems);
+    const discard = makeDiscard?.(this, problems);
+    this.applier = new Applier(files, this.rootFd, this.tree, problems, discard);
     const reader = new FrameReader((type, bytes, start, end) =>
       decodeOperation(type, bytes, start, end, this.applier),
     );
@@ -174,13 +180,25 @@ export function sequence(seed: number): (below: number) => number {
 
 type Pick = (below: number) => number;
 
+/** Another `Discard`, what there is at first, and what must hold at the end. */
+export interface FuzzVariant {
+  readonly makeDiscard: (rig: TargetRig, problems: ProblemLog) => Discard;
+  readonly begin: (rig: TargetRig, content: Map<number, Buffer>) => void;
+  readonly check: (rig: TargetRig) => void;
+}
+
 /**
  * Runs a sequence; returns the counts of operations done and refused. Throws when a rule breaks.
  */
-export function fuzzApplier(seed: number, steps: number): { done: number; refused: number } {
+export function fuzzApplier(
+  seed: number,
+  steps: number,
+  variant?: FuzzVariant,
+): { done: number; refused: number } {
   const pick = sequence(seed);
-  const rig = new TargetRig();
+  const rig = new TargetRig(native(), undefined, variant?.makeDiscard);
   const content = new Map<number, Buffer>();
+  variant?.begin(rig, content);
   const labels: string[] = [];
   let done = 0;
   let refused = 0;
@@ -205,6 +223,8 @@ export function fuzzApplier(seed: number, steps: number): { done: number; refuse
       if (!isEnded && (refused > 0 || i % 4 === 0)) rig.checkDisk(content);
     }
     if (!isEnded) rig.checkDisk(content);
+    rig.applier.close();
+    variant?.check(rig);
     rig.end();
   } catch (cause) {
     fs.rmSync(rig.folder, { recursive: true, force: true });

@@ -29,10 +29,11 @@ import {
   statSlots,
 } from "../world/index.ts";
 import type { Operations } from "../wire/index.ts";
-import { failedCall } from "./failed-call.ts";
+import { type Discard, Removal, type Spot } from "./discard.ts";
+import { failedCall, isRefused } from "./failed-call.ts";
+import { openOwn, writeZeros } from "./file-access.ts";
 import { holdName, keepName } from "./hold-name.ts";
 import { applyAttributes, dropInheritedAcls, passesAclsOn } from "./apply-attributes.ts";
-import { removeTree } from "./remove-tree.ts";
 import { isRegular, makeStaged, type Staged, stagedNode } from "./staged.ts";
 import { stagedCountMax } from "./staged-count.ts";
 
@@ -51,6 +52,8 @@ export class Applier implements Operations {
   readonly #rootFd: number;
   readonly #tree: Tree;
   readonly #problems: ProblemLog;
+  /** What becomes of what goes for good. */
+  readonly #discard: Discard;
   readonly #directories: Directories;
   readonly #writable: DescriptorCache;
   /** Of files that are read: opening a running program for writing would be refused. */
@@ -65,8 +68,15 @@ export class Applier implements Operations {
   readonly #stat: Float64Array = new Float64Array(statSlots);
   #operationCount = 0;
 
-  constructor(files: Files, rootFd: number, tree: Tree, problems: ProblemLog) {
+  constructor(
+    files: Files,
+    rootFd: number,
+    tree: Tree,
+    problems: ProblemLog,
+    discard: Discard = new Removal(files, rootFd),
+  ) {
     this.#files = files;
+    this.#discard = discard;
     this.stagedCountMax = stagedCountMax(files);
     this.#rootFd = rootFd;
     this.#tree = tree;
@@ -74,9 +84,10 @@ export class Applier implements Operations {
     this.#directories = new Directories(files, rootFd, tree, (node) =>
       this.#held.has(node) ? holdName(node) : undefined,
     );
-    this.#writable = new DescriptorCache(files, writableCountMax, (node) =>
-      this.#openFile(node, Open.readWrite),
-    );
+    this.#writable = new DescriptorCache(files, writableCountMax, (node) => {
+      this.#discard.beforeChange(node, () => this.#openFile(node, Open.read));
+      return this.#openFile(node, Open.readWrite);
+    });
     this.#readable = new DescriptorCache(files, readableCountMax, (node) =>
       this.#openFile(node, Open.read),
     );
@@ -111,9 +122,7 @@ export class Applier implements Operations {
       this.#files.unlink(this.#rootFd, staged.name, 0);
     }
     this.#staged.clear();
-    for (const node of this.#held) {
-      removeTree(this.#files, this.#rootFd, this.#rootFd, holdName(node));
-    }
+    for (const node of this.#held) this.#discard.removeHeldAtEnd(node);
     this.#held.clear();
   }
 
@@ -151,6 +160,7 @@ export class Applier implements Operations {
   adopt(node: number, key: Uint8Array): void {
     const staged = stagedNode(this.#tree.mode[node]!, 0, noName);
     this.#staged.set(node, { ...staged, name: keepName(key), isKept: true });
+    this.#discard.forget(node);
   }
 
   /**
@@ -199,16 +209,8 @@ export class Applier implements Operations {
     if (inside <= 0) return;
     const punch = Fallocate.punchHole | Fallocate.keepSize;
     const result = this.#files.fallocate(fd, punch, position, inside);
-    if (result === -Errno.EOPNOTSUPP) this.#writeZeros(node, fd, position, inside);
-    else this.#check(result, node, "punch");
-  }
-
-  #writeZeros(node: number, fd: number, position: number, length: number): void {
-    const zeros = new Uint8Array(Math.min(length, 1048576));
-    for (let at = 0; at < length; at += zeros.length) {
-      const bytes = Math.min(zeros.length, length - at);
-      this.#check(this.#files.pwrite(fd, zeros, 0, bytes, position + at), node, "write");
-    }
+    if (result !== -Errno.EOPNOTSUPP) this.#check(result, node, "punch");
+    else this.#check(writeZeros(this.#files, fd, position, inside), node, "write");
   }
 
   truncate(node: number, size: number): void {
@@ -260,7 +262,7 @@ export class Applier implements Operations {
     const dirFd = this.#directoryFd(parent);
     const staged = this.#staged.get(node);
     if (staged !== undefined) {
-      this.#placeStaged(node, staged, dirFd, name);
+      this.#placeStaged(node, staged, { dirFd, parent, name });
       const isInheriting = passesAclsOn(this.#tree, parent) || passesAclsOn(this.#tree, rootId);
       if (isInheriting && !isRegular(staged)) {
         dropInheritedAcls(this.#files, dirFd, name, this.#tree.isDirectory(node));
@@ -268,26 +270,27 @@ export class Applier implements Operations {
       this.#staged.delete(node);
     } else {
       if (!this.#held.has(node)) malformed(`node ${node} has a place already`);
-      const result = this.#files.rename(this.#rootFd, holdName(node), dirFd, name, 0);
+      const result = this.#discard.rename(this.#rootFd, holdName(node), { dirFd, parent, name });
       this.#check(result, parent, "rename");
       this.#held.delete(node);
+      this.#discard.placed(node);
     }
     this.#replaceName(parent, name, node);
     if (staged?.refused === undefined) return;
     for (const [operation, result] of staged.refused) this.#problem(node, operation, result);
   }
 
-  #placeStaged(node: number, staged: Staged, dirFd: number, name: Uint8Array): void {
-    const files = this.#files;
+  #placeStaged(node: number, staged: Staged, spot: Spot): void {
+    const [files, { dirFd, name }] = [this.#files, spot];
     if (isRegular(staged)) this.#stagedFd(node, staged);
     if (staged.name !== undefined) {
-      this.#check(files.rename(this.#rootFd, staged.name, dirFd, name, 0), node, "rename");
+      this.#check(this.#discard.rename(this.#rootFd, staged.name, spot), node, "rename");
     } else {
       let result = this.#make(node, staged, dirFd, name);
       if (result === -Errno.EEXIST && (staged.mode & Mode.typeMask) !== Mode.directory) {
         // Made under another name first, then renamed over the old one: that is atomic.
         this.#check(this.#make(node, staged, this.#rootFd, holdName(node)), node, "create");
-        result = files.rename(this.#rootFd, holdName(node), dirFd, name, 0);
+        result = this.#discard.rename(this.#rootFd, holdName(node), spot);
         if (result < 0) files.unlink(this.#rootFd, holdName(node), 0);
       }
       this.#check(result, node, "create");
@@ -321,9 +324,11 @@ export class Applier implements Operations {
     }
     const fromFd = this.#directoryFd(fromParent);
     const toFd = this.#directoryFd(toParent);
-    const flags = exchange ? Rename.exchange : 0;
+    const to = { dirFd: toFd, parent: toParent, name: toName };
     const other = exchange ? this.#existingChild(toParent, toName) : 0;
-    const result = this.#files.rename(fromFd, fromName, toFd, toName, flags);
+    const result = exchange
+      ? this.#files.rename(fromFd, fromName, toFd, toName, Rename.exchange)
+      : this.#discard.rename(fromFd, fromName, to);
     this.#check(result, node, "rename");
     tree.removeName(tree.names.find(fromParent, fromName));
     if (exchange) {
@@ -348,7 +353,7 @@ export class Applier implements Operations {
     if (result === -Errno.EEXIST && tree.child(parent, name) !== node) {
       const hold = holdName(node);
       this.#check(this.#files.link(ownFd, ownName, this.#rootFd, hold), node, "link");
-      result = this.#files.rename(this.#rootFd, hold, dirFd, name, 0);
+      result = this.#discard.rename(this.#rootFd, hold, { dirFd, parent, name });
       if (result < 0) this.#files.unlink(this.#rootFd, hold, 0);
     }
     this.#check(result, node, "link");
@@ -359,7 +364,8 @@ export class Applier implements Operations {
     this.#operationCount++;
     const node = this.#existingChild(parent, name);
     const dirFd = this.#directoryFd(parent);
-    this.#check(removeTree(this.#files, this.#rootFd, dirFd, name), node, "unlink");
+    const isLast = this.#tree.names.nextOfNode[this.#tree.firstName[node]!] === 0;
+    this.#check(this.#discard.remove({ dirFd, parent, name }, isLast), node, "unlink");
     this.#tree.removeName(this.#tree.names.find(parent, name));
     this.#dropIfNameless(node);
   }
@@ -375,14 +381,16 @@ export class Applier implements Operations {
       if (staged.name !== undefined) this.#files.unlink(this.#rootFd, staged.name, 0);
       this.#staged.delete(node);
     } else if (this.#held.delete(node)) {
-      const result = removeTree(this.#files, this.#rootFd, this.#rootFd, holdName(node));
-      this.#check(result, node, "remove");
+      this.#check(this.#discard.removeHeld(node), node, "remove");
     } else {
       for (let id = tree.firstName[node]!; id !== 0; id = tree.names.nextOfNode[id]!) {
-        const dirFd = this.#directoryFd(tree.names.parent[id]!);
-        const name = tree.names.bytes(id).slice();
-        const result = removeTree(this.#files, this.#rootFd, dirFd, name);
-        this.#check(result, node, "remove");
+        const parent = tree.names.parent[id]!;
+        const spot = {
+          dirFd: this.#directoryFd(parent),
+          parent,
+          name: tree.names.bytes(id).slice(),
+        };
+        this.#check(this.#discard.remove(spot, true), node, "remove");
       }
     }
     tree.removeNode(node, (gone) => this.#forget(gone));
@@ -400,6 +408,7 @@ export class Applier implements Operations {
     const name = tree.names.bytes(id).slice();
     const result = this.#files.rename(dirFd, name, this.#rootFd, holdName(node), 0);
     this.#check(result, node, "rename");
+    this.#discard.detached(node);
     this.#held.add(node);
     tree.removeName(id);
   }
@@ -410,6 +419,7 @@ export class Applier implements Operations {
     this.#live(node);
     const permissions = mode & Mode.permissionMask;
     const staged = this.#staged.get(node);
+    if (staged === undefined) this.#discard.beforeMetadata(node);
     const [fd, name] = staged ? this.#stagedAt(node, staged) : this.#at(node);
     const stat = this.#stat;
     // A new file mostly has the owner and the permissions that it is to have.
@@ -435,7 +445,9 @@ export class Applier implements Operations {
     const tree = this.#tree;
     this.#live(node);
     const staged = this.#stagedOf(node);
-    const known = tree.isDirectory(node) ? this.#directories : this.#writable;
+    const isDirectory = tree.isDirectory(node);
+    if (isDirectory && staged === undefined) this.#discard.beforeMetadata(node);
+    const known = isDirectory ? this.#directories : this.#writable;
     const open = staged === undefined ? known.peek(node) : this.#stagedAt(node, staged)[0];
     let result: number;
     if (open >= 0) {
@@ -492,6 +504,7 @@ export class Applier implements Operations {
   }
 
   #forget(node: number): void {
+    this.#discard.forget(node);
     this.#writable.forget(node);
     this.#readable.forget(node);
     this.#directories.forget(node);
@@ -547,15 +560,7 @@ export class Applier implements Operations {
       malformed(`node ${node} is no regular file`);
     }
     const [dirFd, name] = this.#at(node);
-    const flags = access | Open.noFollow | Open.nonBlock;
-    const fd = this.#files.openBeneath(dirFd, name, flags, 0);
-    if (fd !== -Errno.EACCES) return fd;
-    // Our own file with a mode that forbids writing: as its owner we may lift that for a moment.
-    const mode = this.#tree.mode[node]! & Mode.permissionMask;
-    if (this.#files.chmodAt(dirFd, name, mode | 0o600) < 0) return fd;
-    const again = this.#files.openBeneath(dirFd, name, flags, 0);
-    this.#files.chmodAt(dirFd, name, mode);
-    return again;
+    return openOwn(this.#files, { dirFd, name }, access, this.#tree.mode[node]!);
   }
 
   /** The result of a call that must succeed; throws what its errno means. */
@@ -569,13 +574,7 @@ export class Applier implements Operations {
   /** The result of setting metadata: what is refused is a problem of that path alone. */
   #tolerate(result: number, node: number, operation: string): void {
     if (result >= 0) return;
-    const refused =
-      result === -Errno.EPERM ||
-      result === -Errno.EACCES ||
-      result === -Errno.EOPNOTSUPP ||
-      result === -Errno.EINVAL ||
-      result === -Errno.ERANGE;
-    if (!refused) this.#check(result, node, operation);
+    if (!isRefused(result)) this.#check(result, node, operation);
     this.#problem(node, operation, result);
   }
 

@@ -22,3 +22,14 @@ export function failedCall(result: number, message: string, mounts: readonly str
   }
   return new SyncError("TARGET_DIVERGED", message);
 }
+
+/** Whether setting metadata was refused, by the filesystem or for lack of privilege. */
+export function isRefused(result: number): boolean {
+  return (
+    result === -Errno.EPERM ||
+    result === -Errno.EACCES ||
+    result === -Errno.EOPNOTSUPP ||
+    result === -Errno.EINVAL ||
+    result === -Errno.ERANGE
+  );
+}

@@ -1,4 +1,8 @@
 export { Applier } from "./applier.ts";
+export { Backup } from "./backup.ts";
+export { BackupRetention } from "./backup-retention.ts";
+export type { BackupPlace } from "./backup-tree.ts";
+export { changedFiles } from "./changed-files.ts";
 export { DigestReader } from "./digest-reader.ts";
 export { ownerFiles } from "./owner-files.ts";
 export { TargetScan } from "./target-scan.ts";

@@ -24,62 +24,79 @@ interface Level {
 export function removeTree(files: Files, rootFd: number, dirFd: number, name: Uint8Array): number {
   const first = files.unlink(dirFd, name, 0);
   if (first !== -Errno.EISDIR && first !== -Errno.EPERM) return first;
-  const moved: Uint8Array[] = [];
-  let result = removeDirectory(files, rootFd, dirFd, name, moved);
-  for (let next = moved.pop(); next !== undefined && result === 0; next = moved.pop()) {
-    result = removeDirectory(files, rootFd, rootFd, next, moved);
-  }
+  const removal = new TreeRemoval(files, rootFd, dirFd, name);
+  let result = removal.step();
+  while (result > 0) result = removal.step();
   return result;
 }
 
 let movedCount = 0;
 
-function removeDirectory(
-  files: Files,
-  rootFd: number,
-  dirFd: number,
-  name: Uint8Array,
-  moved: Uint8Array[],
-): number {
-  const stack: Level[] = [];
-  const entries = new DirectoryEntries(files);
-  const close = (result: number): number => {
-    for (const level of stack) files.close(level.fd);
-    return result;
-  };
-  const enter = (parentFd: number, child: Uint8Array): number => {
-    const fd = files.openBeneath(parentFd, child, Open.read | Open.directory | Open.noFollow, 0);
-    if (fd >= 0) stack.push({ fd, parentFd, name: child, pending: [] });
-    return fd;
-  };
-  const leave = (level: Level): number => {
-    files.close(level.fd);
-    stack.pop();
-    const gone = files.unlink(level.parentFd, level.name, 1);
-    return gone === -Errno.ENOENT ? 0 : gone;
-  };
-  const opened = enter(dirFd, name);
-  if (opened < 0) return opened;
-  while (stack.length > 0) {
-    const level = stack[stack.length - 1]!;
+/** The same with a directory, a batch of entries each step: other work has its turn between. */
+export class TreeRemoval {
+  readonly #files: Files;
+  readonly #rootFd: number;
+  readonly #entries: DirectoryEntries;
+  /** Directories that were too deep, in the root now. */
+  readonly #moved: Uint8Array[] = [];
+  readonly #stack: Level[] = [];
+  readonly #dirFd: number;
+  readonly #name: Uint8Array;
+  #isBegun = false;
+
+  constructor(files: Files, rootFd: number, dirFd: number, name: Uint8Array) {
+    this.#files = files;
+    this.#rootFd = rootFd;
+    this.#entries = new DirectoryEntries(files);
+    this.#dirFd = dirFd;
+    this.#name = name;
+  }
+
+  /** Positive when there is more to remove, 0 at the end, or a negative errno, which ends it. */
+  step(): number {
+    const result = this.#isBegun ? this.#stepWithin() : this.#enter(this.#dirFd, this.#name);
+    this.#isBegun = true;
+    if (result < 0) this.close();
+    if (result < 0 || this.#stack.length > 0) return result < 0 ? result : 1;
+    const next = this.#moved.pop();
+    if (next === undefined) return 0;
+    const opened = this.#enter(this.#rootFd, next);
+    return opened < 0 ? opened : 1;
+  }
+
+  close(): void {
+    for (const level of this.#stack) this.#files.close(level.fd);
+    this.#stack.length = 0;
+  }
+
+  #stepWithin(): number {
+    const files = this.#files;
+    const level = this.#stack[this.#stack.length - 1]!;
     const child = level.pending.pop();
     if (child === undefined) {
-      let result = removeFiles(files, entries, level);
-      if (result === 0) result = leave(level);
-      if (result < 0) return close(result);
-      continue;
+      const result = removeFiles(files, this.#entries, level);
+      return result === 0 ? this.#leave(level) : result;
     }
-    if (stack.length < removeDepthMax) {
-      const fd = enter(level.fd, child);
-      if (fd < 0) return close(fd);
-    } else {
-      const up = holdName(0x100000000 + movedCount++);
-      const result = files.rename(level.fd, child, rootFd, up, 0);
-      if (result < 0) return close(result);
-      moved.push(up);
-    }
+    if (this.#stack.length < removeDepthMax) return this.#enter(level.fd, child);
+    const up = holdName(0x100000000 + movedCount++);
+    const result = files.rename(level.fd, child, this.#rootFd, up, 0);
+    if (result >= 0) this.#moved.push(up);
+    return result;
   }
-  return 0;
+
+  #enter(parentFd: number, child: Uint8Array): number {
+    const flags = Open.read | Open.directory | Open.noFollow;
+    const fd = this.#files.openBeneath(parentFd, child, flags, 0);
+    if (fd >= 0) this.#stack.push({ fd, parentFd, name: child, pending: [] });
+    return fd;
+  }
+
+  #leave(level: Level): number {
+    this.#files.close(level.fd);
+    this.#stack.pop();
+    const gone = this.#files.unlink(level.parentFd, level.name, 1);
+    return gone === -Errno.ENOENT ? 0 : gone;
+  }
 }
 
 /** Unlinks the files of one batch and notes its subdirectories. 0 at the end, or negative errno. */

@@ -31,6 +31,7 @@ export class TargetScan {
   readonly #scratch: Uint8Array = new Uint8Array(attributesBytesMax);
   readonly #rootStat: Float64Array = new Float64Array(statSlots);
   readonly #kept: ((node: number, key: Uint8Array) => void) | undefined;
+  readonly #removeLeftover: (name: Uint8Array) => number;
   #current = 0;
   /** Entries on other filesystems, which were left alone. */
   /** Mount points that were met. */
@@ -46,7 +47,9 @@ export class TargetScan {
     tree: Tree,
     tell: (entry: ManifestEntry) => void,
     kept?: (node: number, key: Uint8Array) => void,
+    removeLeftover?: (name: Uint8Array) => number,
   ) {
+    this.#removeLeftover = removeLeftover ?? ((name) => removeTree(files, rootFd, rootFd, name));
     this.#kept = kept;
     this.#files = files;
     this.#rootFd = rootFd;
@@ -85,7 +88,7 @@ export class TargetScan {
   #visit(parent: number, dirFd: number, name: Uint8Array, stat: Float64Array): void {
     if (parent === rootId && isHoldName(name)) {
       if (this.#keeps(name, stat)) return;
-      removeTree(this.#files, this.#rootFd, dirFd, name.slice());
+      this.#removeLeftover(name.slice());
       // The manifest has told the root's time already: it must stay true.
       const [sec, nsec] = [this.#rootStat[Stat.mtimeSec]!, this.#rootStat[Stat.mtimeNsec]!];
       this.#files.setTimes(this.#rootFd, nothing, sec, nsec);

@@ -89,6 +89,16 @@ export const errorTable = {
   },
   TARGET_UNSUPPORTED: { kind: "fatal", exit: 3, advice: "choose a target on a Linux filesystem" },
   TARGET_DIVERGED: { kind: "retry", exit: 1, advice: "the target is reconciled by itself" },
+  BACKUP_UNUSABLE: {
+    kind: "fatal",
+    exit: 3,
+    advice: "name a folder outside of source and target, on the target's filesystem",
+  },
+  BACKUP_FAILED: {
+    kind: "halt",
+    exit: 5,
+    advice: "mend the target's backup folder, then run `lockstep resume`; nothing was lost",
+  },
   NOTHING_HALTED: { kind: "fatal", exit: 1, advice: "see `lockstep status`" },
   RESUME_REFUSED: { kind: "fatal", exit: 5, advice: "mend that first, then resume again" },
   CHANNEL_CLOSED: { kind: "uncertain", exit: 70, advice: "report this with the log" },

@@ -112,6 +112,11 @@ const minFree: OptionRow = {
     "Halt before less of the target's filesystem is free: bytes with K, M, G or T, or a " +
     "percentage, such as 2G or 5%; 0 never halts; the smaller of 1% and 256M if absent",
 };
+const backupKeep: OptionRow = {
+  long: "--backup-keep",
+  value: "DAYS",
+  help: "Remove a session's folder of --backup-dir after so many days; 30 if absent",
+};
 const ignoreOptions: readonly OptionRow[] = [
   {
     long: "--ignore",
@@ -183,6 +188,14 @@ const syncCommand: CommandRow = {
         "20%; 100% never halts; 50% if absent, and then never for fewer than 10",
     },
     { ...minFree, help: `${minFree.help}. A remote target has its own` },
+    {
+      long: "--backup-dir",
+      value: "FOLDER",
+      help:
+        "Keep what is deleted on the local target, replaced by another file, or changed before " +
+        "it is live, in FOLDER/TIME/PATH; on the target's filesystem, outside of it and SOURCE",
+    },
+    backupKeep,
     ...ignoreOptions,
     {
       long: "--scrub-rate",
@@ -227,6 +240,16 @@ const serveCommand: CommandRow = {
       help: "Offer the folder under this name; may be given several times",
     },
     minFree,
+    {
+      long: "--backup-dir",
+      value: "SHARE=FOLDER",
+      repeat: "list",
+      help:
+        "Keep what is deleted in the share, replaced by another file, or changed before it is " +
+        "live, in FOLDER/TIME/PATH; on the share's filesystem, outside of every share; may be " +
+        "given several times",
+    },
+    backupKeep,
   ],
   commands: [],
   examples: [

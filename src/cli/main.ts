@@ -56,7 +56,10 @@ async function dispatch(invocation: Invocation, io: CommandIo): Promise<ExitCode
       const { runServe } = await import("./serve-command.ts");
       const shares = [...list(options["share"])];
       const minFree = await freeLimit(text(options["minFree"]));
-      return await runServe({ listen: text(options["listen"]), shares, minFree }, io);
+      const backupDirs = list(options["backupDir"]);
+      const backupKeep = text(options["backupKeep"]);
+      const choices = { listen: text(options["listen"]), shares, minFree };
+      return await runServe({ ...choices, backupDirs, backupKeep }, io);
     }
     case "id":
       return await (await import("./id-command.ts")).runId(io);
@@ -109,7 +112,8 @@ async function sync(args: readonly string[], options: Options, io: CommandIo): P
   const freeText = text(options["minFree"]);
   const [minFree, minFreeIsGiven] = [await freeLimit(freeText), freeText !== undefined];
   const choices = { source, targets, once, backend, maxDelete, checksum, minFree, minFreeIsGiven };
-  return await runSync({ ...choices, scrubRate, ignore: ignoreChoices(options) }, io);
+  const backup = { backupDir: text(options["backupDir"]), backupKeep: text(options["backupKeep"]) };
+  return await runSync({ ...choices, ...backup, scrubRate, ignore: ignoreChoices(options) }, io);
 }
 
 async function freeLimit(text: string | undefined): Promise<FreeLimit | undefined> {

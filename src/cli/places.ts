@@ -142,7 +142,8 @@ function placeOf(target: Target): string {
   return [`${scheme}${target.peerId}`, target.share, ...below].join("/");
 }
 
-function contains(outer: string, inner: string, separator: string): boolean {
+/** Whether `inner` is `outer` or lies in it. */
+export function contains(outer: string, inner: string, separator: string): boolean {
   const folder = outer.endsWith(separator) ? outer : outer + separator;
   return inner === outer || inner.startsWith(folder);
 }

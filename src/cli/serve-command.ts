@@ -21,6 +21,7 @@ import {
 import { errnoName, Errno, type Files, Open } from "../world/index.ts";
 import { native } from "../world/node/index.ts";
 import type { Hello } from "../wire/index.ts";
+import { BackupDir, parseBackupShares, parseKeepDays } from "./backup-dirs.ts";
 import { type CommandIo, stateDirectory } from "./command-io.ts";
 import { publishStatus, type ResumeAnswer } from "./control-socket.ts";
 import { tellHalt, tellResume } from "./halts.ts";
@@ -35,6 +36,9 @@ export interface ServeOptions {
   shares: string[];
   /** How much of the shares' filesystems is to stay free; nothing when absent. */
   minFree: FreeLimit | undefined;
+  /** SHARE=PATH: where what goes is kept, and for how many days. */
+  backupDirs: readonly string[];
+  backupKeep: string | undefined;
 }
 
 interface Serving {
@@ -56,7 +60,8 @@ export async function runServe(options: ServeOptions, io: CommandIo): Promise<Ex
     credentialsDirectory: process.env["CREDENTIALS_DIRECTORY"],
   });
   const trust = TrustStore.open({ stateDir, clock: io.world.clock });
-  const server = new Server(io, files, stateFd, shares, trust, options.minFree);
+  const backups = openBackups(options, files, io, shares);
+  const server = new Server(io, files, stateFd, shares, trust, options.minFree, backups);
   const { host, port } =
     options.listen === undefined ? { host: "::", port: defaultPort } : parseAddress(options.listen);
   const listener = await listen({
@@ -86,6 +91,7 @@ export async function runServe(options: ServeOptions, io: CommandIo): Promise<Ex
   });
   published.close();
   files.close(stateFd);
+  for (const backup of backups.values()) backup.close();
   io.event("end", { exit: 0 });
   return ExitCode.done;
 }
@@ -106,6 +112,27 @@ function parseShares(texts: readonly string[]): ReadonlyMap<string, string> {
   return shares;
 }
 
+/** By share. Throws what is wrong with one of them. */
+function openBackups(
+  { backupDirs, backupKeep }: ServeOptions,
+  files: Files,
+  io: CommandIo,
+  shares: ReadonlyMap<string, string>,
+): ReadonlyMap<string, BackupDir> {
+  const keepDays = parseKeepDays(backupKeep);
+  if (backupKeep !== undefined && backupDirs.length === 0) {
+    throw new SyncError("USAGE", "--backup-keep needs --backup-dir");
+  }
+  const { clock, log } = io.world;
+  const opened = new Map<string, BackupDir>();
+  for (const [share, path] of parseBackupShares(backupDirs, shares)) {
+    const others = [...[...opened.values()].map((backup) => backup.path), ...shares.values()];
+    const options = { files, clock, log, keepDays };
+    opened.set(share, new BackupDir(options, path, shares.get(share)!, others));
+  }
+  return opened;
+}
+
 class Server {
   readonly #io: CommandIo;
   readonly #files: Files;
@@ -113,6 +140,7 @@ class Server {
   readonly #shares: ReadonlyMap<string, string>;
   readonly #trust: TrustStore;
   readonly #minFree: FreeLimit | undefined;
+  readonly #backups: ReadonlyMap<string, BackupDir>;
   readonly #serving: Set<Serving> = new Set();
   readonly #ends: Set<Promise<unknown>> = new Set();
 
@@ -123,7 +151,9 @@ class Server {
     shares: ReadonlyMap<string, string>,
     trust: TrustStore,
     minFree: FreeLimit | undefined,
+    backups: ReadonlyMap<string, BackupDir>,
   ) {
+    this.#backups = backups;
     this.#io = io;
     this.#files = files;
     this.#stateFd = stateFd;
@@ -219,8 +249,13 @@ class Server {
       },
       (problem, count) => told?.tellProblem(problem, count),
     );
+    const backup = this.#backups.get(share);
+    const below = partsOf(subpath).map((part) => Buffer.from(part));
     return {
       rootFd: this.#openRoot(root, subpath),
+      ...(backup === undefined
+        ? {}
+        : { backup: { dirFd: backup.dirFd, path: backup.path, below } }),
       path,
       problems,
       mounts: new MountLog((at) => tellMount(this.#io, "target", `${path}/${at}`)),
@@ -255,7 +290,7 @@ class Server {
   #openRoot(root: string, subpath: string): number {
     const files = this.#files;
     let fd = openDirectory(files, root);
-    for (const part of subpath.split("/").filter((text) => text !== "")) {
+    for (const part of partsOf(subpath)) {
       const name = Buffer.from(part);
       const made = files.mkdir(fd, name, 0o755);
       const next =
@@ -268,4 +303,8 @@ class Server {
     }
     return fd;
   }
+}
+
+function partsOf(subpath: string): string[] {
+  return subpath.split("/").filter((part) => part !== "");
 }

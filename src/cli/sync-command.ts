@@ -17,6 +17,7 @@ import { MountLog } from "../model/index.ts";
 import type { DeletionLimit, FreeLimit } from "../session/index.ts";
 import { type Identity, loadIdentity } from "../transport/index.ts";
 import { native, type Native } from "../world/node/index.ts";
+import { BackupDir, parseKeepDays } from "./backup-dirs.ts";
 import { type CommandIo, stateDirectory } from "./command-io.ts";
 import { publishStatus, type ResumeAnswer } from "./control-socket.ts";
 import { type IgnoreChoices, readIgnoreChoices } from "./ignore-options.ts";
@@ -51,6 +52,9 @@ export interface SyncOptions {
   /** How much of a local target's filesystem is to stay free; nothing when absent. */
   minFree: FreeLimit | undefined;
   minFreeIsGiven: boolean;
+  /** Where what goes on the local target is kept, and for how many days. */
+  backupDir: string | undefined;
+  backupKeep: string | undefined;
   ignore: IgnoreChoices;
   /** Bytes a second that the scrub compares; 0 for none. */
   scrubRate: number;
@@ -70,6 +74,7 @@ interface Common {
   /** A person has agreed to what is deleted until a target is live. */
   readonly deletionsConfirmed: boolean;
   readonly ignore: IgnoreSettings;
+  readonly backup: BackupDir | undefined;
 }
 
 export async function runSync(options: SyncOptions, io: CommandIo): Promise<ExitCode> {
@@ -92,6 +97,7 @@ async function syncOnce(
   const ignore = readIgnoreChoices(options.ignore);
   const files = native();
   files.umask(0);
+  const backup = openBackup(options, files, io, source, targets);
   const stateDir = stateDirectory(process.env);
   const rootFd = openDirectory(files, source);
   const opened = openBackend(files, options.backend, rootFd);
@@ -108,12 +114,38 @@ async function syncOnce(
     // What is mapped from now on is told.
     const mapped = opened.backend.tellsExtents ? mappedInodes() : [];
     const own = { options, io, files, source, deletionsConfirmed, ignore, mappedInodes: mapped };
-    return await mirrorAll({ ...own, rootFd, stateDir, stateFd, identity }, targets, opened);
+    const common = { ...own, backup, rootFd, stateDir, stateFd, identity };
+    return await mirrorAll(common, targets, opened);
   } finally {
+    backup?.close();
     opened.backend.close();
     files.close(rootFd);
     if (stateFd >= 0) files.close(stateFd);
   }
+}
+
+/** One folder is for one target: their paths in it would be taken for each other's. */
+function openBackup(
+  { backupDir, backupKeep }: SyncOptions,
+  files: Native,
+  io: CommandIo,
+  source: string,
+  targets: readonly Target[],
+): BackupDir | undefined {
+  const keepDays = parseKeepDays(backupKeep);
+  if (backupDir === undefined) {
+    if (backupKeep === undefined) return undefined;
+    throw new SyncError("USAGE", "--backup-keep needs --backup-dir");
+  }
+  const [target, ...others] = targets.flatMap((one) => (one.kind === "local" ? [one.path] : []));
+  if (target === undefined) {
+    throw new SyncError("USAGE", "--backup-dir is for `lockstep serve` when the target is remote");
+  }
+  if (others.length > 0) {
+    throw new SyncError("USAGE", "--backup-dir is for one local target; run a sync for each");
+  }
+  const { clock, log } = io.world;
+  return new BackupDir({ files, clock, log, keepDays }, backupDir, target, [source]);
 }
 
 /** Whatever is wrong with a place is said before anything is opened or made. */

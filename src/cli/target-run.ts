@@ -31,6 +31,7 @@ import {
   TrustStore,
 } from "../transport/index.ts";
 import type { Native } from "../world/node/index.ts";
+import type { BackupDir } from "./backup-dirs.ts";
 import type { CommandIo } from "./command-io.ts";
 import { shownHalts, tellHalt, tellResume } from "./halts.ts";
 import { tellMount } from "./mount-notice.ts";
@@ -60,6 +61,8 @@ export interface TargetRunOptions {
   readonly checksum: boolean;
   /** How much of a local target's filesystem is to stay free; nothing when absent. */
   readonly minFree: FreeLimit | undefined;
+  /** Where what goes on a local target is kept. */
+  readonly backup: BackupDir | undefined;
   /** What is neither sent nor removed. */
   readonly ignore: IgnoreSettings;
   /** Hears of mount points below the source. */
@@ -232,7 +235,7 @@ export class TargetRun {
 
   /** Both ends in this process: no key, no port. */
   #connectLocal(path: string): Link {
-    const { files, stateFd, io, minFree } = this.#options;
+    const { files, stateFd, io, minFree, backup } = this.#options;
     const { world } = io;
     const [near, far] = memoryLinkPair({ clock: world.clock, limits: linkLimits });
     this.#served = serveLink(far, {
@@ -246,6 +249,9 @@ export class TargetRun {
         path,
         problems: this.#problems,
         mounts: this.#mounts,
+        ...(backup === undefined
+          ? {}
+          : { backup: { dirFd: backup.dirFd, path: backup.path, below: [] } }),
       }),
     });
     return near;

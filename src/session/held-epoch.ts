@@ -97,12 +97,17 @@ export class HeldEpoch {
   /** Calls `visit` for every frame, in order, and then lets go of everything. */
   consume(visit: (type: number, bytes: Uint8Array, start: number, end: number) => void): void {
     try {
-      if (this.#spoolFd >= 0) this.#readSpool(visit);
-      for (let i = 0; i < this.#chunks.length; i++) {
-        eachFrame(this.#chunks[i]!, this.#ends[i]!, visit);
-      }
+      this.each(visit);
     } finally {
       this.release();
+    }
+  }
+
+  /** Calls `visit` for every frame, in order. */
+  each(visit: (type: number, bytes: Uint8Array, start: number, end: number) => void): void {
+    if (this.#spoolFd >= 0) this.#readSpool(visit);
+    for (let i = 0; i < this.#chunks.length; i++) {
+      eachFrame(this.#chunks[i]!, this.#ends[i]!, visit);
     }
   }
 

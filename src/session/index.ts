@@ -1,3 +1,5 @@
+export { BackupRetention } from "../apply/index.ts";
+export type { BackupPlace } from "../apply/index.ts";
 export { programVersion } from "./greeting.ts";
 export { deletionLimitDefault } from "../cut/index.ts";
 export type { DeletionLimit } from "../cut/index.ts";

@@ -108,6 +108,13 @@ export class SpaceFloor {
     if (this.#limit !== undefined && nowUs - this.#lookedUs >= lookUs) this.#look(nowUs);
   }
 
+  /** Bytes that may be taken besides what is asked about, looked at now. */
+  roomBytes(): number {
+    if (this.#limit === undefined || this.#isConfirmed) return Infinity;
+    this.#look(this.#clock.monotonicUs());
+    return this.#roomBytes;
+  }
+
   #look(nowUs: number): void {
     const [, blockBytes = 0, blocks = 0, , available = 0] = this.#statfsOf();
     this.#lookedUs = nowUs;

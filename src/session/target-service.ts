@@ -2,6 +2,7 @@
  * Answers a link: reads the hello, asks whoever owns the shares whether it is granted, and runs a
  * target session. A peer that asks for what it may not have is told so and learns nothing else.
  */
+import type { BackupPlace } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
@@ -28,6 +29,8 @@ export interface GrantedTarget {
   problems: ProblemLog;
   /** Hears of mount points below the target. */
   mounts?: MountLog;
+  /** Where what goes is kept; it is not when absent. */
+  backup?: BackupPlace;
   onLive?: () => void;
   /** Data waits for space; undefined when it is over. */
   onLow?: (halt: SyncError | undefined) => void;
@@ -127,6 +130,7 @@ function open(
     problems: granted.problems,
     sourceFeatures: hello.features,
     ...(granted.mounts === undefined ? {} : { mounts: granted.mounts }),
+    ...(granted.backup === undefined ? {} : { backup: granted.backup }),
     onLive: () => granted.onLive?.(),
     onLow: (halt) => granted.onLow?.(halt),
   });

@@ -9,7 +9,14 @@
  * all; what is held of an unfinished one is thrown away when the link ends.
  */
 import type { ActorHandle, Channel, Context, Graph, Shortcut } from "../actor/index.ts";
-import { Applier, DigestReader, ownerFiles, TargetScan } from "../apply/index.ts";
+import {
+  Applier,
+  Backup,
+  type BackupPlace,
+  DigestReader,
+  ownerFiles,
+  TargetScan,
+} from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import type { MountLog, Problem, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
@@ -39,6 +46,7 @@ import {
 import { asFailure, asSyncError, byeError, features, programVersion } from "./greeting.ts";
 import { Answerer } from "./answerer.ts";
 import { EarlyFiles } from "./early-files.ts";
+import { EpochBackup } from "./epoch-backup.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { dropSpareChunks, HeldEpoch, type SpoolPlace } from "./held-epoch.ts";
 import {
@@ -73,6 +81,8 @@ export interface TargetSessionOptions {
   sourceFeatures: readonly string[];
   /** How much of the target's filesystem is to stay free; nothing when absent. */
   minFree?: FreeLimit;
+  /** Where what goes is kept; it is not when absent. */
+  backup?: BackupPlace;
   onLive: () => void;
   /** Data waits for space; undefined when it is over. */
   onLow?: (halt: SyncError | undefined) => void;
@@ -99,6 +109,8 @@ export class TargetSession {
   readonly #options: TargetSessionOptions;
   readonly #tree: Tree = new Tree();
   readonly #applier: Applier;
+  readonly #backup: Backup | undefined;
+  readonly #epochBackup: EpochBackup | undefined;
   readonly #early: EarlyFiles;
   readonly #floor: SpaceFloor;
   #scan: TargetScan | undefined;
@@ -146,7 +158,17 @@ export class TargetSession {
       this.#end = resolve;
     });
     this.#held = new HeldEpoch(options.spool);
-    this.#applier = new Applier(files, rootFd, this.#tree, problems);
+    const tree = this.#tree;
+    const place = options.backup;
+    if (place !== undefined) {
+      const { clock } = world;
+      const roomBytes = (): number => this.#floor.roomBytes();
+      const mounts = (): readonly string[] => this.#applier.mounts;
+      const own = { files, rootFd, tree, problems, clock, place, roomBytes, mounts };
+      this.#backup = new Backup(own);
+      this.#epochBackup = new EpochBackup(this.#backup, (node) => this.#applier.openToRead(node));
+    }
+    this.#applier = new Applier(files, rootFd, tree, problems, this.#backup);
     this.#early = new EarlyFiles(this.#applier);
     this.#floor = new SpaceFloor({
       ...this.#options,
@@ -390,10 +412,12 @@ export class TargetSession {
           this.#tree,
           (entry) => this.#writer.controlLater(FrameType.manifestEntry, encodeManifestEntry(entry)),
           this.#options.canKeep ? (node, key) => this.#applier.adopt(node, key) : undefined,
+          this.#backup && ((name) => this.#backup!.removeLeftover(name)),
         );
         if (this.#scan.step()) continue;
         this.#isScanning = false;
         this.#applier.mounts = this.#scan.mounts;
+        this.#backup?.begin();
         for (const path of this.#scan.mounts) this.#options.mounts?.add(path);
         this.#writer.control(FrameType.manifestEnd, new Uint8Array(0));
         return;
@@ -414,6 +438,7 @@ export class TargetSession {
       while (this.#epochs.rx.available() > 0 && this.#acks.tx.vacant() > 0) {
         const epoch = this.#epochs.rx.peek(0);
         if (this.#mustWait(epoch)) break;
+        if (!this.#isBackedUp(epoch)) return context.wake();
         this.#applyEpoch(epoch);
         this.#acks.tx.send(this.status.epoch);
         this.#epochs.rx.commit(1);
@@ -439,6 +464,10 @@ export class TargetSession {
     if (this.#answerer.step(this.#appliedCount)) context.wake();
     // Asks are bytes too: when all are answered the source is to know that none is under way.
     if (this.#answerer.isIdle && this.#epochs.rx.available() === 0) this.#acknowledge();
+  }
+
+  #isBackedUp(epoch: HeldEpoch): boolean {
+    return this.#epochBackup === undefined || this.status.live || this.#epochBackup.step(epoch);
   }
 
   /** An operation failed: nothing that follows may be applied any more. */
@@ -477,6 +506,7 @@ export class TargetSession {
     if (commit.flags & CommitFlag.fuzzy) status.fuzzyEpochs++;
     if (commit.flags & CommitFlag.live) {
       status.live = true;
+      this.#backup?.goLive();
       this.#options.onLive();
     }
   }
@@ -548,6 +578,7 @@ export class TargetSession {
       this.#held.release();
       this.#answerer.close();
       this.#applier.close();
+      this.#backup?.close();
       this.#options.link.close();
       this.#end(error);
     });
