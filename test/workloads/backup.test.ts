@@ -183,6 +183,48 @@ test("a backup that cannot be kept halts, and nothing is deleted", async (t) => 
   assert.equal(fs.readFileSync(join(target, "a"), "utf8"), "a");
 });
 
+test("a target killed while it is made equal has lost nothing in the end", async (t) => {
+  const where = place(t);
+  const { source, target, backup } = where;
+  for (let i = 0; i < 120; i++) {
+    put(join(target, `d${i % 10}/f${i}`), `original ${i}`);
+    if (i % 3 > 0) put(join(source, `d${(i + (i % 2)) % 10}/f${i}`), `changed, and longer ${i}`);
+  }
+  for (let i = 0; i < 12; i++) {
+    put(join(target, `was folder ${i}/a/b`), `original below ${i}`);
+    put(join(source, `was folder ${i}`), `now a file ${i}`);
+    const large = Buffer.alloc(1_000_000, `original large ${i} `);
+    put(join(target, `large ${i}`), large);
+    put(join(source, `large ${i}`), Buffer.concat([Buffer.from("changed"), large]));
+  }
+  const originals = contents(target);
+  const keptCount = (): number =>
+    fs.existsSync(backup) ? fs.readdirSync(backup, { recursive: true }).length : 0;
+  for (const more of [5, 10, 20, 30]) {
+    const before = keptCount();
+    const running = sync(t, where);
+    await running.until("keeps", () => {
+      return keptCount() >= before + more || running.stdout.includes('"event":"live"');
+    });
+    running.kill("SIGKILL");
+    await running.end();
+  }
+  const last = await sync(t, where, "--once").end();
+  assert.equal(last.exit, 0, last.stderr);
+  const left = new Set([...contents(target), ...contents(backup)]);
+  for (const content of originals) {
+    assert.ok(left.has(content), `${content.slice(0, 40)}… is lost`);
+  }
+  assert.deepEqual([...contents(target)].sort(), [...contents(source)].sort());
+});
+
+function contents(folder: string): Set<string> {
+  const names = fs.readdirSync(folder, { recursive: true }) as string[];
+  const paths = names.map((name) => join(folder, name));
+  const files = paths.filter((path) => fs.lstatSync(path).isFile());
+  return new Set(files.map((path) => fs.readFileSync(path, "latin1")));
+}
+
 test("places where a backup cannot be are refused before anything is done", async (t) => {
   const where = place(t);
   const { home, source, target, backup } = where;
