@@ -55,6 +55,8 @@ test(`killed at ${crashCount} random moments the target becomes equal again`, as
     for (let i = random.below(20); i > 0; i--) disturb(random, source);
     if (victims !== "source") serving = await serve();
     if (victims !== "target") syncing = start();
+    // It may be equal before it has begun to listen for signals.
+    if (victims !== "target") await syncing.said(/"event":"live"/);
     await untilEqual(source, target, what);
     for (const running of [syncing, serving]) {
       running.kill("SIGTERM");
