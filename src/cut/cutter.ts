@@ -150,6 +150,7 @@ export class Cutter {
 
   #makeFileTasks(problem: (node: number, operation: string, result: number) => void): FileTasks {
     const { signatures } = this.#options;
+    const isSeeding = (): boolean => this.#liveWanted;
     const { dirty } = this;
     const reader = this.#reader;
     return new FileTasks({
@@ -161,8 +162,11 @@ export class Cutter {
       metadata: this.#metadata,
       planner: this.#planner,
       kept: this.kept,
-      delta: signatures === undefined ? undefined : { ...this.#options, dirty, reader, signatures },
-      isSeeding: () => this.#liveWanted,
+      delta:
+        signatures === undefined
+          ? undefined
+          : { ...this.#options, dirty, reader, signatures, isSeeding },
+      isSeeding,
       problem,
       problemAt: (parent, name, operation, result) =>
         this.#problem(parent, operation, result, name),

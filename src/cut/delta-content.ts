@@ -15,6 +15,7 @@ import { type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import { cloneBytesMax, type OpWriter } from "../wire/index.ts";
 import { type ContentReader, type Reading, startReading } from "./content-reader.ts";
 import type { DirtySet } from "./dirty-set.ts";
+import { clonedLiveBytesMax } from "./limits.ts";
 
 const noName: Uint8Array = new Uint8Array(0);
 const sectorBytes = 512;
@@ -38,6 +39,8 @@ export interface DeltaContext {
   dirty: DirtySet;
   signatures: SignaturePort;
   hasRoom: () => boolean;
+  /** The target is being made equal for the first time. */
+  isSeeding: () => boolean;
 }
 
 /**
@@ -122,9 +125,24 @@ export class DeltaContent {
       const found = this.#search.step();
       if (typeof found === "number") return found;
       this.#isSearched = found;
-      return "more";
+      return found && this.#movesTooMuch() ? "whole" : "more";
     }
     return this.#write(fd);
+  }
+
+  /** A live target applies an epoch in one step, and must not fall silent in it. */
+  #movesTooMuch(): boolean {
+    if (this.#of.isSeeding()) return false;
+    const { runs } = this.#search!;
+    let moved = 0;
+    for (let i = 0; i < runs.count; i++) if (this.#isMoved(i)) moved += runs.length(i);
+    return moved > clonedLiveBytesMax;
+  }
+
+  #isMoved(run: number): boolean {
+    const { runs } = this.#search!;
+    const basis = runs.basis(run);
+    return basis >= 0 && (this.#basis !== this.#node || basis !== runs.at(run));
   }
 
   #begin(fd: number, fileBytes: number): DeltaStep {
@@ -144,16 +162,14 @@ export class DeltaContent {
 
   #write(fd: number): DeltaStep {
     const { runs } = this.#search!;
-    const isOwnBasis = this.#basis === this.#node;
     while (this.#pass < Pass.end) {
       for (; this.#run < runs.count; this.#run++) {
         if (!this.#of.hasRoom()) return "room";
         const basis = runs.basis(this.#run);
-        const isMoved = basis >= 0 && (!isOwnBasis || basis !== runs.at(this.#run));
         if (this.#pass === Pass.literals) {
           const done = basis >= 0 ? 1 : this.#writeLiteral(fd);
           if (done <= 0) return done === 0 ? "room" : done;
-        } else if (isMoved && !this.#copy(this.#pass)) {
+        } else if (this.#isMoved(this.#run) && !this.#copy(this.#pass)) {
           return "room";
         }
       }

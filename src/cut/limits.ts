@@ -10,6 +10,8 @@ export const orderedBytesMax = 4194304;
  */
 export const deltaSeedBytesMin = 65536;
 export const deltaLiveBytesMin = 1048576;
+/** Bytes of a file that a live target copies from what it has; of more the file is sent whole. */
+export const clonedLiveBytesMax = 536870912;
 /** New files of this size are kept by the target when a link ends before they are whole. */
 export const keptBytesMin = 4194304;
 /** Names of which is remembered what had them last. */

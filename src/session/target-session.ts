@@ -320,6 +320,8 @@ export class TargetSession {
       this.#consumed += end - start + 5;
     } else {
       this.#held.add(type, bytes, start, end);
+      // A few bytes that may copy many: between two of them the link is listened to.
+      if (this.#isStreaming && type === FrameType.clone) this.#handOver();
     }
   }
 
