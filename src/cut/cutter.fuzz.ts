@@ -16,7 +16,7 @@ import { type ChangeSink, deafSink, NameChange } from "../capture/index.ts";
 import { blockBytesOf, type Signature, SignatureReader, SignatureWriter } from "../delta/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
 import { type Problem, ProblemLog } from "../model/index.ts";
-import { rootId, Tree } from "../tree/index.ts";
+import { Tree } from "../tree/index.ts";
 import { compareTrees } from "../verify/index.ts";
 import {
   CommitFlag,
@@ -26,11 +26,11 @@ import {
   encodeManifestEntry,
   FrameReader,
   FrameType,
-  type ManifestEntry,
   OpWriter,
 } from "../wire/index.ts";
 import { type Clock, type Files, Open, Stat, statSlots } from "../world/index.ts";
 import { native } from "../world/node/index.ts";
+import { adoptEntry } from "./adopt-manifest.ts";
 import { Cutter } from "./cutter.ts";
 import type { DeletionLimit } from "./deletion-guard.ts";
 import type { SignaturePort } from "./delta-content.ts";
@@ -112,11 +112,6 @@ export class CutRig {
     this.#sourceFd = open(this.source);
     this.#targetFd = open(this.target);
     const problems = new ProblemLog((problem) => this.problems.push(problem));
-    const scan = new TargetScan(native(), this.#targetFd, this.targetTree, (entry) => {
-      const bytes = encodeManifestEntry(entry);
-      adoptEntry(this.sourceTree, decodeManifestEntry(bytes, 0, bytes.length));
-    });
-    while (scan.step());
     this.#applier = new Applier(native(), this.#targetFd, this.targetTree, problems);
     const reader = new FrameReader((type, bytes, start, end) =>
       this.#onFrame(type, bytes, start, end),
@@ -150,6 +145,11 @@ export class CutRig {
         ? {}
         : { deltaBytesMin: this.deltaBytesMin, signatures: this.#signatures() }),
     });
+    const scan = new TargetScan(native(), this.#targetFd, this.targetTree, (entry) => {
+      const bytes = encodeManifestEntry(entry);
+      adoptEntry(this.sourceTree, decodeManifestEntry(bytes, 0, bytes.length), this.cutter.kept);
+    });
+    while (scan.step());
     this.cutter.begin();
   }
 
@@ -296,22 +296,6 @@ function signatureOf(fd: number, fileBytes: number, salt: Uint8Array): Signature
 function after(delayMs: number, fire: () => void): { cancel: () => void } {
   const timer = setTimeout(fire, delayMs);
   return { cancel: () => clearTimeout(timer) };
-}
-
-/** What a source session does with a manifest entry. */
-function adoptEntry(tree: Tree, entry: ManifestEntry): void {
-  const { node } = entry;
-  if (!tree.isLive(node)) tree.addNode(entry.mode, node);
-  tree.mode[node] = entry.mode;
-  tree.uid[node] = entry.uid;
-  tree.gid[node] = entry.gid;
-  tree.rdev[node] = entry.rdev;
-  tree.size[node] = entry.size;
-  tree.mtimeSec[node] = entry.mtimeSec;
-  tree.mtimeNsec[node] = entry.mtimeNsec;
-  if (entry.symlinkTarget.length > 0) tree.symlinkTarget.set(node, entry.symlinkTarget);
-  if (entry.attributes.length > 0) tree.attributes.set(node, entry.attributes);
-  if (node !== rootId) tree.addName(entry.parent, entry.name, node);
 }
 
 /** Changes the source and tells each change as a kernel would. Paths are below the source. */

@@ -240,25 +240,23 @@ export class DeltaContent {
     return true;
   }
 
+  #dropAside(): void {
+    if (this.#aside === 0) return;
+    this.#of.writer.remove(this.#aside);
+    this.#of.tree.removeNode(this.#aside);
+    this.#aside = 0;
+  }
+
   #finish(fd: number): DeltaStep {
-    const { tree, writer, reader } = this.#of;
     if (!this.#punch(fd)) return "room";
-    if (this.#aside !== 0) {
-      writer.remove(this.#aside);
-      tree.removeNode(this.#aside, () => {});
-      this.#aside = 0;
-    }
-    const result = reader.endAtSize(this.#node, fd);
+    this.#dropAside();
+    const result = this.#of.reader.endAtSize(this.#node, fd);
     return result < 0 ? result : "done";
   }
 
   /** Gives up: what was written so far is not needed, the file is sent whole or has gone. */
   abandon(): void {
-    const { tree, writer, signatures } = this.#of;
-    if (this.#askId !== 0) signatures.forget(this.#askId);
-    if (this.#aside === 0) return;
-    writer.remove(this.#aside);
-    tree.removeNode(this.#aside, () => {});
-    this.#aside = 0;
+    if (this.#askId !== 0) this.#of.signatures.forget(this.#askId);
+    this.#dropAside();
   }
 }

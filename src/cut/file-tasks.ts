@@ -143,17 +143,16 @@ export class FileTasks {
     const known = opened ? sources.stat : undefined;
     // The target's root gets a name that goes again.
     if (known !== undefined && this.#of.kept.keep(node, known)) planner.touched.add(rootId);
-    const wasDelta = task.delta !== undefined;
-    const step = wasDelta ? this.#stepDelta(task, task.fd) : "whole";
-    const isWhole = step === "whole";
-    const done = isWhole
-      ? this.#of.reader.read(task.reading, task.fd, wasDelta ? undefined : known)
-      : step;
-    if (done === 0) return "room";
-    if (typeof done === "number" && done < 0) return this.#giveUp(task, done);
-    if (done === "waiting" || done === "more" || done === "room") return done;
+    const isFresh = opened && task.delta === undefined;
+    const step = this.#stepDelta(task, task.fd);
+    const done =
+      step === "whole"
+        ? this.#of.reader.read(task.reading, task.fd, isFresh ? known : undefined)
+        : step;
+    const result = resultOf(done);
+    if (typeof result === "number") return this.#giveUp(task, result);
+    if (result !== "done") return result;
     // What has changed since it was opened is told: metadata is never newer than the content.
-    const isFresh = opened && !wasDelta;
     const stat = isFresh ? sources.stat : this.#stat;
     if (isFresh || this.#of.files.statAt(task.fd, noName, stat) === 0) {
       metadata.compare(node, stat, task.fd, noName);
@@ -203,13 +202,12 @@ export class FileTasks {
     const { sources, reader, tree, dirty, metadata } = this.#of;
     const fd = sources.get(node);
     const step = fd < 0 ? fd : this.#stepDelta(task, fd);
-    const done = step === "whole" ? reader.read(reading, fd) : step;
-    if (done === 0) return "room";
-    if (typeof done === "number" && done < 0) {
-      this.#retryContent(task, done);
+    const result = resultOf(step === "whole" ? reader.read(reading, fd) : step);
+    if (typeof result === "number") {
+      this.#retryContent(task, result);
       return "done";
     }
-    if (done === "waiting" || done === "more" || done === "room") return done;
+    if (result !== "done") return result;
     if (reading.extents.to(0) === Infinity) this.#noteWhole(node);
     const { stat } = reader;
     if (stat[Stat.mode] !== tree.mode[node]) dirty.addMetadata(node);
@@ -236,4 +234,10 @@ export class FileTasks {
     }
     dirty.addNamesOf(node);
   }
+}
+
+/** What a step of a delta, or a read (1 done, 0 no room), is for the task; a number is an errno. */
+function resultOf(step: Exclude<DeltaStep, "whole">): TaskResult | number {
+  if (typeof step !== "number" || step < 0) return step;
+  return step === 0 ? "room" : "done";
 }

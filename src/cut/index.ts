@@ -1,9 +1,9 @@
+export { adoptEntry } from "./adopt-manifest.ts";
 export { Cutter } from "./cutter.ts";
 export type { CutCounters, CutterOptions } from "./cutter-options.ts";
 export { deletionLimitDefault } from "./deletion-guard.ts";
 export type { DeletionLimit } from "./deletion-guard.ts";
 export type { SignaturePort } from "./delta-content.ts";
-export type { KeptFiles } from "./kept-files.ts";
 export { DirtySet } from "./dirty-set.ts";
 export { SourceCount } from "./source-count.ts";
 export type { SourceCountOptions } from "./source-count.ts";

@@ -12,7 +12,7 @@
 import type { ActorHandle, Channel, Context, Graph, Shortcut } from "../actor/index.ts";
 import { assert, SyncError } from "../base/index.ts";
 import type { Listener } from "../capture/index.ts";
-import { Cutter } from "../cut/index.ts";
+import { adoptEntry, Cutter } from "../cut/index.ts";
 import { Tree } from "../tree/index.ts";
 import type { Timer } from "../world/index.ts";
 import {
@@ -32,7 +32,6 @@ import {
   protocolVersion,
   type Welcome,
 } from "../wire/index.ts";
-import { adoptEntry } from "./adopt-manifest.ts";
 import { Asker } from "./asker.ts";
 import {
   asFailure,

@@ -3,10 +3,10 @@
  * an entry that does not fit what came before it is PEER_MALFORMED.
  */
 import { SyncError } from "../base/index.ts";
-import type { KeptFiles } from "../cut/index.ts";
 import { rootId, type Tree } from "../tree/index.ts";
 import { isKeepKey, type ManifestEntry } from "../wire/index.ts";
 import { Mode } from "../world/index.ts";
+import type { KeptFiles } from "./kept-files.ts";
 
 export function adoptEntry(tree: Tree, entry: ManifestEntry, kept: KeptFiles): void {
   const { node, parent, name } = entry;
