@@ -41,6 +41,7 @@ import "../src/cut/unknown-stores.test.ts";
 import "../src/delta/against-rsync.test.ts";
 import "../src/delta/delta.test.ts";
 import "../src/descriptors/descriptor-cache.test.ts";
+import "../src/descriptors/tree-scan.test.ts";
 import "../src/ignore/patterns.test.ts";
 import "../src/ignore/rule-chain.test.ts";
 import "../src/model/mount-log.test.ts";

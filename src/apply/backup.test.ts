@@ -67,14 +67,9 @@ class BackupRig {
   /** Reads what is in the root as the target's own, as a session does when it begins. */
   scan(): void {
     const { rig, backup } = this;
-    const scan = new TargetScan(
-      rig.files,
-      rig.rootFd,
-      rig.tree,
-      () => {},
-      undefined,
-      (name) => backup.removeLeftover(name),
-    );
+    const { files, rootFd, tree } = rig;
+    const removeLeftover = (name: Uint8Array): number => backup.removeLeftover(name);
+    const scan = new TargetScan({ files, rootFd, tree, removeLeftover });
     while (scan.step());
     rig.applier.mounts = scan.mounts;
     backup.begin();

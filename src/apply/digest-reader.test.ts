@@ -44,7 +44,7 @@ function place(t: TestContext): Place {
   const files = native();
   const rootFd = files.openPath(Buffer.from(root), Open.read | Open.directory);
   const tree = new Tree();
-  const scan = new TargetScan(files, rootFd, tree, () => {});
+  const scan = new TargetScan({ files, rootFd, tree });
   while (scan.step());
   const reader = new DigestReader({ files, rootFd, tree, sha256, privileged: true });
   t.after(() => {

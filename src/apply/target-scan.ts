@@ -6,10 +6,10 @@
  * below the root are left alone and remembered.
  */
 import { SyncError } from "../base/index.ts";
-import { Directories, DirectoryEntries } from "../descriptors/index.ts";
+import { TreeScan, type TreeScanHooks } from "../descriptors/index.ts";
 import { rootId, type Tree } from "../tree/index.ts";
 import { errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts";
-import { attributesBytesMax, type ManifestEntry, symlinkBytesMax } from "../wire/index.ts";
+import type { ManifestEntry } from "../wire/index.ts";
 import { isHoldName, keepKeyOf } from "./hold-name.ts";
 import { removeTree } from "./remove-tree.ts";
 
@@ -20,164 +20,113 @@ const nothing: Uint8Array = new Uint8Array(0);
 /** Files of earlier links that the source is told of. */
 export const keptCountMax = 1024;
 
-export class TargetScan {
-  readonly #files: Files;
-  readonly #rootFd: number;
-  readonly #tree: Tree;
-  readonly #tell: (entry: ManifestEntry) => void;
-  readonly #directories: Directories;
-  readonly #entries: DirectoryEntries;
-  readonly #pending: number[] = [];
-  readonly #scratch: Uint8Array = new Uint8Array(attributesBytesMax);
-  readonly #rootStat: Float64Array = new Float64Array(statSlots);
-  readonly #kept: ((node: number, key: Uint8Array) => void) | undefined;
-  readonly #removeLeftover: (name: Uint8Array) => number;
-  #current = 0;
-  /** Entries on other filesystems, which were left alone. */
-  /** Mount points that were met. */
-  readonly mounts: string[] = [];
+export interface TargetScanOptions {
+  files: Files;
+  rootFd: number;
+  /** Empty but for its root. */
+  tree: Tree;
+  /** Hears of every name; of nothing when absent. */
+  tell?: ((entry: ManifestEntry) => void) | undefined;
+  /** Hears of files that an earlier link has begun; without it they are removed. */
+  kept?: ((node: number, key: Uint8Array) => void) | undefined;
+  removeLeftover?: ((name: Uint8Array) => number) | undefined;
+  /** All below a directory is known: see TreeScanHooks. */
+  left?: TreeScanHooks["left"];
+}
 
-  /**
-   * `tree` must be empty but for its root. `kept` hears of files that an earlier link has begun;
-   * without it they are removed.
-   */
-  constructor(
-    files: Files,
-    rootFd: number,
-    tree: Tree,
-    tell: (entry: ManifestEntry) => void,
-    kept?: (node: number, key: Uint8Array) => void,
-    removeLeftover?: (name: Uint8Array) => number,
-  ) {
-    this.#removeLeftover = removeLeftover ?? ((name) => removeTree(files, rootFd, rootFd, name));
-    this.#kept = kept;
-    this.#files = files;
-    this.#rootFd = rootFd;
-    this.#tree = tree;
-    this.#tell = tell;
-    this.#directories = new Directories(files, rootFd, tree);
-    this.#entries = new DirectoryEntries(files);
+export class TargetScan {
+  readonly #of: TargetScanOptions;
+  readonly #scan: TreeScan;
+  readonly #rootStat: Float64Array = new Float64Array(statSlots);
+  readonly #removeLeftover: (name: Uint8Array) => number;
+  /** Mount points that were met and left alone. */
+  readonly mounts: string[] = [];
+  /** Files that earlier links have begun: nodes without a name, by their keys. */
+  readonly keptFiles: Map<number, Uint8Array> = new Map();
+
+  constructor(options: TargetScanOptions) {
+    const { files, rootFd, tree } = options;
+    this.#of = options;
+    this.#removeLeftover =
+      options.removeLeftover ?? ((name) => removeTree(files, rootFd, rootFd, name));
     const result = files.statAt(rootFd, nothing, this.#rootStat);
     if (result < 0) throw unreadable("the target's root", result);
-    this.#enter(0, nothing, this.#rootStat, rootFd);
-    this.#pending.push(rootId);
+    const { tell, left } = options;
+    this.#scan = new TreeScan(files, rootFd, tree, this.#rootStat, {
+      admits: (parent, name, stat) => this.#admits(parent, name, stat),
+      ...(tell && { entered: (node, parent, name) => tell(entryOf(tree, node, parent, name)) }),
+      ...(left && { left }),
+      unreadable(directory, failure) {
+        throw unreadable(tree.path(directory), failure);
+      },
+    });
   }
 
   /** Reads one batch of entries; false when the scan has ended. */
   step(): boolean {
-    if (this.#current === 0) {
-      const next = this.#pending.pop();
-      if (next === undefined) {
-        this.#directories.clear();
-        return false;
-      }
-      this.#current = next;
-    }
-    const node = this.#current;
-    const fd = this.#directories.get(node);
-    if (fd < 0) throw unreadable(this.#tree.path(node), fd);
-    const used = this.#entries.next(fd, (name, stat) => this.#visit(node, fd, name, stat));
-    if (used < 0) throw unreadable(this.#tree.path(node), used);
-    if (used === 0) {
-      this.#directories.forget(node);
-      this.#current = 0;
-    }
-    return true;
+    return this.#scan.step();
   }
 
-  #visit(parent: number, dirFd: number, name: Uint8Array, stat: Float64Array): void {
+  #admits(parent: number, name: Uint8Array, stat: Float64Array): boolean {
     if (parent === rootId && isHoldName(name)) {
-      if (this.#keeps(name, stat)) return;
+      if (this.#keeps(name, stat)) return false;
       this.#removeLeftover(name.slice());
-      // The manifest has told the root's time already: it must stay true.
+      // The root's time was read already: it must stay true.
       const [sec, nsec] = [this.#rootStat[Stat.mtimeSec]!, this.#rootStat[Stat.mtimeNsec]!];
-      this.#files.setTimes(this.#rootFd, nothing, sec, nsec);
-      return;
+      this.#of.files.setTimes(this.#of.rootFd, nothing, sec, nsec);
+      return false;
     }
-    if (
-      stat[Stat.mount] !== this.#rootStat[Stat.mount] ||
-      stat[Stat.dev] !== this.#rootStat[Stat.dev]
-    ) {
-      if (this.mounts.length < mountCountMax) {
-        this.mounts.push(this.#tree.childPath(parent, name));
-      }
-      return;
+    const isOurs =
+      stat[Stat.mount] === this.#rootStat[Stat.mount] &&
+      stat[Stat.dev] === this.#rootStat[Stat.dev];
+    if (!isOurs && this.mounts.length < mountCountMax) {
+      this.mounts.push(this.#of.tree.childPath(parent, name));
     }
-    this.#enter(parent, name, stat, dirFd);
+    return isOurs;
   }
 
   /** A file that an earlier link has begun, if the source can go on with it. */
   #keeps(name: Uint8Array, stat: Float64Array): boolean {
     const key = keepKeyOf(name);
     const isFile = (stat[Stat.mode]! & Mode.typeMask) === Mode.regular && stat[Stat.nlink] === 1;
-    if (this.#kept === undefined || key === undefined || !isFile) return false;
-    if (this.#keptCount >= keptCountMax) return false;
-    this.#keptCount++;
-    const mode = stat[Stat.mode]!;
-    const node = this.#tree.addNode(mode);
-    this.#tree.size[node] = stat[Stat.size]!;
-    this.#tell({
-      node,
-      parent: 0,
-      mode,
-      uid: 0,
-      gid: 0,
-      rdev: 0,
-      size: stat[Stat.size]!,
-      mtimeSec: 0,
-      mtimeNsec: 0,
-      name: key,
-      symlinkTarget: nothing,
-      attributes: nothing,
-    });
-    this.#kept(node, key);
+    if (this.#of.kept === undefined || key === undefined || !isFile) return false;
+    if (this.keptFiles.size >= keptCountMax) return false;
+    const node = this.#of.tree.addNode(stat[Stat.mode]!);
+    this.#of.tree.size[node] = stat[Stat.size]!;
+    this.keptFiles.set(node, key.slice());
+    this.#of.tell?.(keptEntry(this.#of.tree, node, key));
+    this.#of.kept(node, key);
     return true;
   }
+}
 
-  #keptCount = 0;
+/** The manifest's entry for a name of a node; of the root, which has none. */
+export function entryOf(tree: Tree, node: number, parent: number, name: Uint8Array): ManifestEntry {
+  return {
+    node,
+    parent,
+    mode: tree.mode[node]!,
+    uid: tree.uid[node]!,
+    gid: tree.gid[node]!,
+    rdev: tree.rdev[node]!,
+    size: tree.size[node]!,
+    mtimeSec: tree.mtimeSec[node]!,
+    mtimeNsec: tree.mtimeNsec[node]!,
+    name,
+    symlinkTarget: tree.symlinkTarget.get(node) ?? nothing,
+    attributes: tree.attributes.get(node) ?? nothing,
+  };
+}
 
-  #enter(parent: number, name: Uint8Array, stat: Float64Array, dirFd: number): void {
-    const tree = this.#tree;
-    const mode = stat[Stat.mode]!;
-    const kind = mode & Mode.typeMask;
-    const isRoot = parent === 0;
-    const linked = stat[Stat.nlink]! > 1 && kind !== Mode.directory;
-    let node = isRoot ? rootId : linked ? tree.byInode(stat[Stat.ino]!, stat[Stat.gen]!) : 0;
-    if (node === 0) node = tree.addNode(mode);
-    tree.setMetadata(node, stat);
-    if (linked) tree.bindInode(node, stat[Stat.ino]!, stat[Stat.gen]!);
-    if (kind === Mode.regular) tree.size[node] = stat[Stat.size]!;
-    if (!isRoot) tree.addName(parent, name, node);
-    if (kind === Mode.directory && !isRoot) this.#pending.push(node);
-    const symlinkTarget = kind === Mode.symlink ? this.#readLink(dirFd, name) : nothing;
-    if (symlinkTarget.length > 0) tree.symlinkTarget.set(node, symlinkTarget);
-    const attributes = stat[Stat.attributeBytes]! > 0 ? this.#readAttributes(dirFd, name) : nothing;
-    if (attributes.length > 0) tree.attributes.set(node, attributes);
-    this.#tell({
-      node,
-      parent,
-      mode,
-      uid: stat[Stat.uid]!,
-      gid: stat[Stat.gid]!,
-      rdev: stat[Stat.rdev]!,
-      size: tree.size[node]!,
-      mtimeSec: stat[Stat.mtimeSec]!,
-      mtimeNsec: stat[Stat.mtimeNsec]!,
-      name,
-      symlinkTarget,
-      attributes,
-    });
-  }
-
-  #readLink(dirFd: number, name: Uint8Array): Uint8Array {
-    const bytes = this.#files.readlink(dirFd, name, this.#scratch.subarray(0, symlinkBytesMax));
-    return this.#scratch.slice(0, Math.max(bytes, 0));
-  }
-
-  #readAttributes(dirFd: number, name: Uint8Array): Uint8Array {
-    const bytes = this.#files.getAttributes(dirFd, name, this.#scratch);
-    return this.#scratch.slice(0, Math.max(bytes, 0));
-  }
+/** The same for a file that an earlier link has begun. */
+export function keptEntry(tree: Tree, node: number, key: Uint8Array): ManifestEntry {
+  return {
+    ...entryOf(tree, node, 0, key),
+    uid: 0,
+    gid: 0,
+    mtimeSec: 0,
+    mtimeNsec: 0,
+  };
 }
 
 function unreadable(path: string, result: number): SyncError {

@@ -24,6 +24,7 @@ import {
   decodeManifestEntry,
   decodeOperation,
   encodeManifestEntry,
+  type ManifestEntry,
   FrameReader,
   FrameType,
   OpWriter,
@@ -145,10 +146,12 @@ export class CutRig {
         ? {}
         : { deltaBytesMin: this.deltaBytesMin, signatures: this.#signatures() }),
     });
-    const scan = new TargetScan(native(), this.#targetFd, this.targetTree, (entry) => {
+    const tell = (entry: ManifestEntry): void => {
       const bytes = encodeManifestEntry(entry);
       adoptEntry(this.sourceTree, decodeManifestEntry(bytes, 0, bytes.length), this.cutter.kept);
-    });
+    };
+    const place = { files: native(), rootFd: this.#targetFd, tree: this.targetTree };
+    const scan = new TargetScan({ ...place, tell });
     while (scan.step());
     this.cutter.begin();
   }

@@ -38,6 +38,7 @@ import {
   firstOperationType,
   FrameReader,
   FrameType,
+  type ManifestEntry,
   mixChecksum,
   OpWriter,
   protocolVersion,
@@ -408,14 +409,13 @@ export class TargetSession {
     try {
       for (let i = 0; i < scanStepsPerTurn; i++) {
         if (this.#isBlocked) return;
-        this.#scan ??= new TargetScan(
-          this.#options.files,
-          this.#options.rootFd,
-          this.#tree,
-          (entry) => this.#writer.controlLater(FrameType.manifestEntry, encodeManifestEntry(entry)),
-          this.#options.canKeep ? (node, key) => this.#applier.adopt(node, key) : undefined,
-          this.#backup && ((name) => this.#backup!.removeLeftover(name)),
-        );
+        this.#scan ??= new TargetScan({
+          ...this.#options,
+          tree: this.#tree,
+          tell: (entry) => this.#tellEntry(entry),
+          kept: this.#options.canKeep ? (node, key) => this.#applier.adopt(node, key) : undefined,
+          removeLeftover: this.#backup && ((name) => this.#backup!.removeLeftover(name)),
+        });
         if (this.#scan.step()) continue;
         this.#isScanning = false;
         this.#applier.mounts = this.#scan.mounts;
@@ -430,6 +430,10 @@ export class TargetSession {
       return;
     }
     context.wake();
+  }
+
+  #tellEntry(entry: ManifestEntry): void {
+    this.#writer.controlLater(FrameType.manifestEntry, encodeManifestEntry(entry));
   }
 
   #stepApply(context: Context): void {
