@@ -62,6 +62,7 @@ import "../src/transport/trust-store.test.ts";
 import "../src/tree/extents.test.ts";
 import "../src/tree/inode-map.test.ts";
 import "../src/tree/name-table.test.ts";
+import "../src/tree/origins.test.ts";
 import "../src/tree/tree.test.ts";
 import "../src/verify/compare-trees.test.ts";
 import "../src/verify/walk-cursor.test.ts";

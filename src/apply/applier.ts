@@ -16,23 +16,14 @@
 import { SyncError } from "../base/index.ts";
 import { DescriptorCache, Directories } from "../descriptors/index.ts";
 import type { ProblemLog } from "../model/index.ts";
-import { rootId, type Tree } from "../tree/index.ts";
-import {
-  Errno,
-  errnoName,
-  Fallocate,
-  type Files,
-  Mode,
-  Open,
-  Rename,
-  Stat,
-  statSlots,
-} from "../world/index.ts";
-import type { Operations } from "../wire/index.ts";
+import { Origins, rootId, type Tree } from "../tree/index.ts";
+import { Errno, errnoName, type Files, Mode, Open, Rename } from "../world/index.ts";
+import type { Operations, Origin } from "../wire/index.ts";
 import { type Discard, Removal, type Spot } from "./discard.ts";
 import { failedCall, isRefused } from "./failed-call.ts";
-import { openOwn, writeZeros } from "./file-access.ts";
+import { openOwn, punchHole } from "./file-access.ts";
 import { holdName, keepName } from "./hold-name.ts";
+import { applyOwner } from "./apply-owner.ts";
 import { applyAttributes, dropInheritedAcls, passesAclsOn } from "./apply-attributes.ts";
 import { isRegular, makeStaged, type Staged, stagedNode } from "./staged.ts";
 import { stagedCountMax } from "./staged-count.ts";
@@ -62,10 +53,11 @@ export class Applier implements Operations {
   /** New files that may be open without a name. */
   readonly stagedCountMax: number;
   #stagedOpenCount = 0;
+  /** What the source has told of its own inodes. */
+  readonly origins: Origins = new Origins();
   /** Of other filesystems below the root, for messages. */
   mounts: readonly string[] = [];
   readonly #held: Set<number> = new Set();
-  readonly #stat: Float64Array = new Float64Array(statSlots);
   #operationCount = 0;
 
   constructor(
@@ -133,6 +125,7 @@ export class Applier implements Operations {
     }
     const staged = stagedNode(mode, rdev, symlinkTarget.slice());
     this.#tree.addNode(mode, node);
+    this.origins.forget(node);
     if (symlinkTarget.length > 0) this.#tree.symlinkTarget.set(node, staged.symlinkTarget);
     this.#staged.set(node, staged);
   }
@@ -207,10 +200,7 @@ export class Applier implements Operations {
     // Beyond the end there is nothing to punch; a TRUNCATE that follows makes the hole.
     const inside = Math.min(length, this.#tree.size[node]! - position);
     if (inside <= 0) return;
-    const punch = Fallocate.punchHole | Fallocate.keepSize;
-    const result = this.#files.fallocate(fd, punch, position, inside);
-    if (result !== -Errno.EOPNOTSUPP) this.#check(result, node, "punch");
-    else this.#check(writeZeros(this.#files, fd, position, inside), node, "write");
+    this.#check(punchHole(this.#files, fd, position, inside), node, "punch");
   }
 
   truncate(node: number, size: number): void {
@@ -417,30 +407,27 @@ export class Applier implements Operations {
     this.#operationCount++;
     const tree = this.#tree;
     this.#live(node);
-    const permissions = mode & Mode.permissionMask;
+    const kind = tree.mode[node]! & Mode.typeMask;
+    const wanted = kind | (mode & Mode.permissionMask);
     const staged = this.#staged.get(node);
     if (staged === undefined) this.#discard.beforeMetadata(node);
     const [fd, name] = staged ? this.#stagedAt(node, staged) : this.#at(node);
-    const stat = this.#stat;
-    // A new file mostly has the owner and the permissions that it is to have.
-    const isKnown = staged !== undefined && this.#files.fstat(fd, stat) === 0;
-    const isOwned = isKnown && stat[Stat.uid] === uid && stat[Stat.gid] === gid;
-    if (!isOwned) this.#tolerate(this.#files.chown(fd, name, uid, gid), node, "chown");
-    const isPermitted = isOwned && (stat[Stat.mode]! & Mode.permissionMask) === permissions;
-    if (!isPermitted && (tree.mode[node]! & Mode.typeMask) !== Mode.symlink) {
-      const result = staged
-        ? this.#files.chmod(fd, permissions)
-        : name.length > 0
-          ? this.#files.chmodAt(fd, name, permissions)
-          : this.#files.chmod(fd, permissions);
-      this.#tolerate(result, node, "chmod");
-    }
-    tree.mode[node] = (tree.mode[node]! & Mode.typeMask) | permissions;
+    const spot = { fd, name, isNew: staged !== undefined };
+    applyOwner(this.#files, spot, { mode: wanted, uid, gid }, (operation, result) =>
+      this.#tolerate(result, node, operation),
+    );
+    tree.mode[node] = wanted;
     tree.uid[node] = uid;
     tree.gid[node] = gid;
   }
 
-  times(node: number, mtimeSec: number, mtimeNsec: number): void {
+  times(
+    node: number,
+    mtimeSec: number,
+    mtimeNsec: number,
+    ctimeSec: number,
+    ctimeNsec: number,
+  ): void {
     this.#operationCount++;
     const tree = this.#tree;
     this.#live(node);
@@ -460,6 +447,13 @@ export class Applier implements Operations {
     if ((tree.mode[node]! & setIdMask) !== 0 && staged === undefined) this.#keepSetId(node);
     tree.mtimeSec[node] = mtimeSec;
     tree.mtimeNsec[node] = mtimeNsec;
+    this.origins.setChangeTime(node, ctimeSec, ctimeNsec);
+  }
+
+  origin(node: number, origin: Origin): void {
+    this.#operationCount++;
+    this.#live(node);
+    this.origins.set(node, origin);
   }
 
   /** What was written before the times took these bits away, unless root wrote it. */

@@ -24,5 +24,6 @@ export function changedFiles(tell: (node: number) => void): Operations {
     meta: nothing,
     times: nothing,
     attributes: nothing,
+    origin: nothing,
   };
 }

@@ -1,5 +1,5 @@
 /** Opening and filling files of the target where the simple call is refused. */
-import { Errno, type Files, Mode, Open } from "../world/index.ts";
+import { Errno, Fallocate, type Files, Mode, Open } from "../world/index.ts";
 
 const zerosBytes = 1048576;
 
@@ -21,8 +21,14 @@ export function openOwn(
   return again;
 }
 
-/** Where the filesystem makes no holes. 0, or a negative errno. */
-export function writeZeros(files: Files, fd: number, position: number, length: number): number {
+/** A hole, or zeros where the filesystem makes none. 0, or a negative errno. */
+export function punchHole(files: Files, fd: number, position: number, length: number): number {
+  const punch = Fallocate.punchHole | Fallocate.keepSize;
+  const result = files.fallocate(fd, punch, position, length);
+  return result === -Errno.EOPNOTSUPP ? writeZeros(files, fd, position, length) : result;
+}
+
+function writeZeros(files: Files, fd: number, position: number, length: number): number {
   const zeros = new Uint8Array(Math.min(length, zerosBytes));
   for (let at = 0; at < length; at += zeros.length) {
     const bytes = Math.min(zeros.length, length - at);

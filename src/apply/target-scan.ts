@@ -7,9 +7,9 @@
  */
 import { SyncError } from "../base/index.ts";
 import { TreeScan, type TreeScanHooks } from "../descriptors/index.ts";
-import { rootId, type Tree } from "../tree/index.ts";
+import { type Origins, rootId, type Tree } from "../tree/index.ts";
 import { errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts";
-import type { ManifestEntry } from "../wire/index.ts";
+import { type ManifestEntry, noOrigin } from "../wire/index.ts";
 import { isHoldName, keepKeyOf } from "./hold-name.ts";
 import { removeTree } from "./remove-tree.ts";
 
@@ -30,6 +30,9 @@ export interface TargetScanOptions {
   /** Hears of files that an earlier link has begun; without it they are removed. */
   kept?: ((node: number, key: Uint8Array) => void) | undefined;
   removeLeftover?: ((name: Uint8Array) => number) | undefined;
+  /** What the target remembers of its nodes; filled by `recall` when a node has been read. */
+  origins?: Origins | undefined;
+  recall?: ((node: number, stat: Float64Array) => void) | undefined;
   /** All below a directory is known: see TreeScanHooks. */
   left?: TreeScanHooks["left"];
 }
@@ -51,10 +54,13 @@ export class TargetScan {
       options.removeLeftover ?? ((name) => removeTree(files, rootFd, rootFd, name));
     const result = files.statAt(rootFd, nothing, this.#rootStat);
     if (result < 0) throw unreadable("the target's root", result);
-    const { tell, left } = options;
+    const { tell, left, origins, recall } = options;
     this.#scan = new TreeScan(files, rootFd, tree, this.#rootStat, {
       admits: (parent, name, stat) => this.#admits(parent, name, stat),
-      ...(tell && { entered: (node, parent, name) => tell(entryOf(tree, node, parent, name)) }),
+      entered(node, parent, name, stat) {
+        recall?.(node, stat);
+        tell?.(entryOf({ tree, origins }, node, parent, name));
+      },
       ...(left && { left }),
       unreadable(directory, failure) {
         throw unreadable(tree.path(directory), failure);
@@ -101,7 +107,12 @@ export class TargetScan {
 }
 
 /** The manifest's entry for a name of a node; of the root, which has none. */
-export function entryOf(tree: Tree, node: number, parent: number, name: Uint8Array): ManifestEntry {
+export function entryOf(
+  { tree, origins }: { tree: Tree; origins?: Origins | undefined },
+  node: number,
+  parent: number,
+  name: Uint8Array,
+): ManifestEntry {
   return {
     node,
     parent,
@@ -115,13 +126,14 @@ export function entryOf(tree: Tree, node: number, parent: number, name: Uint8Arr
     name,
     symlinkTarget: tree.symlinkTarget.get(node) ?? nothing,
     attributes: tree.attributes.get(node) ?? nothing,
+    origin: origins?.has(node) ? origins.get(node) : noOrigin,
   };
 }
 
 /** The same for a file that an earlier link has begun. */
 export function keptEntry(tree: Tree, node: number, key: Uint8Array): ManifestEntry {
   return {
-    ...entryOf(tree, node, 0, key),
+    ...entryOf({ tree }, node, 0, key),
     uid: 0,
     gid: 0,
     mtimeSec: 0,

@@ -3,12 +3,17 @@
  * an entry that does not fit what came before it is PEER_MALFORMED.
  */
 import { SyncError } from "../base/index.ts";
-import { rootId, type Tree } from "../tree/index.ts";
+import { type Origins, rootId, type Tree } from "../tree/index.ts";
 import { isKeepKey, type ManifestEntry } from "../wire/index.ts";
 import { Mode } from "../world/index.ts";
 import type { KeptFiles } from "./kept-files.ts";
 
-export function adoptEntry(tree: Tree, entry: ManifestEntry, kept: KeptFiles): void {
+export function adoptEntry(
+  tree: Tree,
+  entry: ManifestEntry,
+  kept: KeptFiles,
+  origins: Origins,
+): void {
   const { node, parent, name } = entry;
   if (parent === 0 && name.length > 0) return adoptKept(tree, entry, kept);
   const isRoot = node === rootId && parent === 0 && name.length === 0;
@@ -26,6 +31,7 @@ export function adoptEntry(tree: Tree, entry: ManifestEntry, kept: KeptFiles): v
   tree.mtimeNsec[node] = entry.mtimeNsec;
   if (entry.symlinkTarget.length > 0) tree.symlinkTarget.set(node, entry.symlinkTarget);
   if (entry.attributes.length > 0) tree.attributes.set(node, entry.attributes);
+  if (entry.origin.ino !== 0) origins.set(node, entry.origin);
   if (!isRoot) tree.addName(parent, name, node);
 }
 

@@ -148,7 +148,8 @@ export class CutRig {
     });
     const tell = (entry: ManifestEntry): void => {
       const bytes = encodeManifestEntry(entry);
-      adoptEntry(this.sourceTree, decodeManifestEntry(bytes, 0, bytes.length), this.cutter.kept);
+      const told = decodeManifestEntry(bytes, 0, bytes.length);
+      adoptEntry(this.sourceTree, told, this.cutter.kept, this.cutter.origins);
     };
     const place = { files: native(), rootFd: this.#targetFd, tree: this.targetTree };
     const scan = new TargetScan({ ...place, tell });

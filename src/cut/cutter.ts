@@ -12,7 +12,7 @@
  * The tree is the source as the target will have it once everything written is applied.
  */
 import { Directories } from "../descriptors/index.ts";
-import { ExtentList, rootId, type Tree } from "../tree/index.ts";
+import { ExtentList, Origins, rootId, type Tree } from "../tree/index.ts";
 import { errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import { CommitFlag, type OpWriter } from "../wire/index.ts";
 import { ContentReader } from "./content-reader.ts";
@@ -70,6 +70,8 @@ export class Cutter {
   readonly #reader: ContentReader;
   readonly #fileTasks: FileTasks;
   readonly kept: KeptFiles;
+  /** What the target remembers of our inodes. */
+  readonly origins: Origins = new Origins();
   readonly #stat: Float64Array = new Float64Array(statSlots);
   readonly #tasks: TaskQueue = new TaskQueue();
   #epoch = 0;

@@ -8,7 +8,14 @@ export const programVersion = "0.1.0";
 export const deltaFeature = "delta";
 export const keepFeature = "keep";
 export const scrubFeature = "scrub";
-export const features: readonly string[] = [deltaFeature, keepFeature, "halts", scrubFeature];
+export const originsFeature = "origins";
+export const features: readonly string[] = [
+  deltaFeature,
+  keepFeature,
+  "halts",
+  scrubFeature,
+  originsFeature,
+];
 
 export function checkProtocol(theirs: number): void {
   if (theirs === protocolVersion) return;

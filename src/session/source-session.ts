@@ -21,6 +21,7 @@ import {
   decodeAnswer,
   decodeBye,
   decodeManifestEntry,
+  decodeManifestOrigin,
   decodeProblem,
   decodeWelcome,
   encodeControl,
@@ -483,6 +484,8 @@ export class SourceSession {
         return this.#onWelcome(decodeWelcome(bytes, start, end));
       case FrameType.manifestEntry:
         return this.#onManifest(decodeManifestEntry(bytes, start, end));
+      case FrameType.manifestOrigin:
+        return this.#onManifest(decodeManifestOrigin(bytes, start, end));
       case FrameType.manifestEnd:
         return this.#onManifestEnd();
       case FrameType.problem: {
@@ -530,7 +533,7 @@ export class SourceSession {
 
   #onManifest(entry: ManifestEntry): void {
     if (this.#phase !== "manifest") throw new SyncError("PEER_MALFORMED", "a stray manifest entry");
-    adoptEntry(this.#tree, entry, this.#cutter.kept);
+    adoptEntry(this.#tree, entry, this.#cutter.kept, this.#cutter.origins);
   }
 
   #onManifestEnd(): void {

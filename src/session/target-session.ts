@@ -34,14 +34,13 @@ import {
   decodeEpoch,
   decodeOperation,
   encodeControl,
-  encodeManifestEntry,
   firstOperationType,
   FrameReader,
   FrameType,
-  type ManifestEntry,
   mixChecksum,
   OpWriter,
   protocolVersion,
+  tellEntry,
   wholeEpoch,
 } from "../wire/index.ts";
 import { asFailure, asSyncError, byeError, features, programVersion } from "./greeting.ts";
@@ -412,7 +411,7 @@ export class TargetSession {
         this.#scan ??= new TargetScan({
           ...this.#options,
           tree: this.#tree,
-          tell: (entry) => this.#tellEntry(entry),
+          tell: (entry) => tellEntry(this.#writer, entry),
           kept: this.#options.canKeep ? (node, key) => this.#applier.adopt(node, key) : undefined,
           removeLeftover: this.#backup && ((name) => this.#backup!.removeLeftover(name)),
         });
@@ -430,10 +429,6 @@ export class TargetSession {
       return;
     }
     context.wake();
-  }
-
-  #tellEntry(entry: ManifestEntry): void {
-    this.#writer.controlLater(FrameType.manifestEntry, encodeManifestEntry(entry));
   }
 
   #stepApply(context: Context): void {

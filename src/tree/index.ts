@@ -1,2 +1,4 @@
 export { ExtentList } from "./extents.ts";
+export { Origins } from "./origins.ts";
+export type { OriginFields } from "./origins.ts";
 export { rootId, Tree } from "./tree.ts";

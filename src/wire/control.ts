@@ -21,6 +21,8 @@ const helloSchema = v.object({
   share: text,
   subpath: text,
   device: text,
+  /** Which tree of files the origins are of (feature `origins`). */
+  origin: v.optional(text),
 });
 export type Hello = v.InferOutput<typeof helloSchema>;
 

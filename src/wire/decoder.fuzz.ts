@@ -15,8 +15,9 @@ import { AskKind, decodeAnswer, decodeAsk } from "./ask.ts";
 import { comparableAttributes, decodeDigest } from "./digest.ts";
 import { decodeBye, decodeHello, decodeProblem, decodeWelcome } from "./control.ts";
 import { FrameReader } from "./frame-reader.ts";
-import { decodeManifestEntry } from "./manifest.ts";
+import { decodeManifestEntry, decodeManifestOrigin } from "./manifest.ts";
 import { decodeCommit, decodeOperation, type Operations } from "./op-decoder.ts";
+import type { Origin } from "./origin.ts";
 import { frameBytesMax, FrameType } from "./protocol.ts";
 
 export interface FuzzCounts {
@@ -60,9 +61,18 @@ const checks: Operations = {
   remove: () => {},
   detach: () => {},
   meta: () => {},
-  times: (_node, sec, nsec) => expect(Number.isSafeInteger(sec) && nsec < 1e9, "a strange time"),
+  times: (_node, sec, nsec, ctimeSec, ctimeNsec) => {
+    expect(Number.isSafeInteger(sec) && nsec < 1e9, "a strange time");
+    expect(Number.isSafeInteger(ctimeSec) && ctimeNsec < 1e9, "a strange time");
+  },
   attributes: () => {},
+  origin: (_node, origin) => expectOrigin(origin),
 };
+
+function expectOrigin({ ino, ctimeSec, ctimeNsec }: Origin): void {
+  wholes(ino);
+  expect(Number.isSafeInteger(ctimeSec) && ctimeNsec < 1e9, "a strange time");
+}
 
 /** The part of an answer, for whoever has asked for a digest. */
 function digests(part: Uint8Array): void {
@@ -87,6 +97,11 @@ export const decodeAny: Consume = (type, bytes, start, end) => {
       const entry = decodeManifestEntry(bytes, start, end);
       if (entry.name.length > 0) expectName(entry.name);
       return;
+    }
+    case FrameType.manifestOrigin: {
+      const entry = decodeManifestOrigin(bytes, start, end);
+      if (entry.name.length > 0) expectName(entry.name);
+      return expectOrigin(entry.origin);
     }
     case FrameType.ask: {
       const ask = decodeAsk(bytes, start, end);

@@ -39,11 +39,19 @@ export {
   keepKeyOf,
   keepPrefix,
 } from "./hold-prefix.ts";
-export { decodeManifestEntry, encodeManifestEntry } from "./manifest.ts";
+export {
+  decodeManifestEntry,
+  decodeManifestOrigin,
+  encodeManifestEntry,
+  encodeManifestOrigin,
+  tellEntry,
+} from "./manifest.ts";
 export type { ManifestEntry } from "./manifest.ts";
 export { decodeCommit, decodeOperation } from "./op-decoder.ts";
 export type { Commit, Operations } from "./op-decoder.ts";
 export { OpWriter } from "./op-writer.ts";
+export { noOrigin } from "./origin.ts";
+export type { Origin } from "./origin.ts";
 export {
   ackBytes,
   attributesBytesMax,

@@ -2,10 +2,14 @@
  * The manifest: the target's tree as it stands when a link comes up, one entry a name, parents
  * before children. A node with several names has several entries with the same id.
  * Layout of an entry: docs/protocol.md. Decoding checks all lengths and throws PEER_MALFORMED.
+ *
+ * An entry has a second form (`manifestOrigin`), which begins with the node's origin.
  */
 import { SyncError } from "../base/index.ts";
 import { checkedName } from "./op-decoder.ts";
-import { attributesBytesMax, symlinkBytesMax } from "./protocol.ts";
+import { decodeOrigin, noOrigin, type Origin, originBytes, putOrigin } from "./origin.ts";
+import type { OpWriter } from "./op-writer.ts";
+import { attributesBytesMax, FrameType, symlinkBytesMax } from "./protocol.ts";
 
 const fixedBytes = 55;
 
@@ -23,12 +27,26 @@ export interface ManifestEntry {
   name: Uint8Array;
   symlinkTarget: Uint8Array;
   attributes: Uint8Array;
+  /** What the node was at the source; `noOrigin` when the target does not know. */
+  origin: Origin;
 }
 
 export function encodeManifestEntry(entry: ManifestEntry): Uint8Array {
+  return encode(entry, 0);
+}
+
+/** The form of `manifestOrigin`. */
+export function encodeManifestOrigin(entry: ManifestEntry): Uint8Array {
+  const bytes = encode(entry, originBytes);
+  putOrigin(new DataView(bytes.buffer), 0, entry.origin);
+  return bytes;
+}
+
+function encode(entry: ManifestEntry, at: number): Uint8Array {
   const { name, symlinkTarget, attributes } = entry;
-  const bytes = new Uint8Array(fixedBytes + name.length + symlinkTarget.length + attributes.length);
-  const view = new DataView(bytes.buffer);
+  const nameAt = at + fixedBytes;
+  const bytes = new Uint8Array(nameAt + name.length + symlinkTarget.length + attributes.length);
+  const view = new DataView(bytes.buffer, at);
   view.setUint32(0, entry.node, true);
   view.setUint32(4, entry.parent, true);
   view.setUint32(8, entry.mode, true);
@@ -41,14 +59,36 @@ export function encodeManifestEntry(entry: ManifestEntry): Uint8Array {
   view.setUint8(48, name.length);
   view.setUint16(49, symlinkTarget.length, true);
   view.setUint32(51, attributes.length, true);
-  bytes.set(name, fixedBytes);
-  bytes.set(symlinkTarget, fixedBytes + name.length);
-  bytes.set(attributes, fixedBytes + name.length + symlinkTarget.length);
+  bytes.set(name, nameAt);
+  bytes.set(symlinkTarget, nameAt + name.length);
+  bytes.set(attributes, nameAt + name.length + symlinkTarget.length);
   return bytes;
+}
+
+/**
+ * In the form with an origin if that is known, which it must not be for a peer without the feature.
+ * It leaves with the next flush.
+ */
+export function tellEntry(writer: OpWriter, entry: ManifestEntry): void {
+  if (entry.origin.ino !== 0) {
+    writer.controlLater(FrameType.manifestOrigin, encodeManifestOrigin(entry));
+  } else {
+    writer.controlLater(FrameType.manifestEntry, encodeManifestEntry(entry));
+  }
 }
 
 /** The arrays of the result are copies. */
 export function decodeManifestEntry(bytes: Uint8Array, start: number, end: number): ManifestEntry {
+  return decode(bytes, start, end, noOrigin);
+}
+
+/** The form of `manifestOrigin`. */
+export function decodeManifestOrigin(bytes: Uint8Array, start: number, end: number): ManifestEntry {
+  if (end - start < originBytes) malformed();
+  return decode(bytes, start + originBytes, end, decodeOrigin(bytes, start));
+}
+
+function decode(bytes: Uint8Array, start: number, end: number, origin: Origin): ManifestEntry {
   if (end - start < fixedBytes) malformed();
   const view = new DataView(bytes.buffer, bytes.byteOffset + start, end - start);
   const nameEnd = start + fixedBytes + view.getUint8(48);
@@ -77,6 +117,7 @@ export function decodeManifestEntry(bytes: Uint8Array, start: number, end: numbe
     // Not slice(): that of a Buffer, which is what a socket gives, is a view.
     symlinkTarget: new Uint8Array(bytes.subarray(nameEnd, targetEnd)),
     attributes: new Uint8Array(bytes.subarray(targetEnd, end)),
+    origin,
   };
 }
 

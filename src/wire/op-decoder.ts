@@ -8,6 +8,7 @@
 import { SyncError } from "../base/index.ts";
 import { isKeepKey } from "./hold-prefix.ts";
 import { f64, u32 } from "./little-endian.ts";
+import { ctimeBytes, decodeOrigin, type Origin, originBytes, timesBytes } from "./origin.ts";
 import {
   attributesBytesMax,
   cloneBytesMax,
@@ -43,8 +44,17 @@ export interface Operations {
   remove(node: number): void;
   detach(node: number): void;
   meta(node: number, mode: number, uid: number, gid: number): void;
-  times(node: number, mtimeSec: number, mtimeNsec: number): void;
+  /** `ctime…`: of the source's inode, both 0 when it was not told. */
+  times(
+    node: number,
+    mtimeSec: number,
+    mtimeNsec: number,
+    ctimeSec: number,
+    ctimeNsec: number,
+  ): void;
   attributes(node: number, attributes: Uint8Array): void;
+  /** Changes only what is remembered of the node. */
+  origin(node: number, origin: Origin): void;
 }
 
 export interface Commit {
@@ -70,8 +80,7 @@ export function decodeOperation(
       if (length - 12 > writeBytesMax) malformed("a write is too long");
       return to.write(u32(bytes, start), whole(bytes, start + 4), bytes, start + 12, end);
     case FrameType.times:
-      exactly(length, 16);
-      return to.times(u32(bytes, start), seconds(bytes, start + 4), nanoseconds(bytes, start + 12));
+      return decodeTimes(bytes, start, end, to);
     case FrameType.create:
       return decodeCreate(bytes, start, end, to);
     case FrameType.zero:
@@ -116,6 +125,9 @@ export function decodeOperation(
       atLeast(length, 4);
       if (length - 4 > attributesBytesMax) malformed("attributes are too long");
       return to.attributes(u32(bytes, start), bytes.subarray(start + 4, end));
+    case FrameType.origin:
+      exactly(length, 4 + originBytes);
+      return to.origin(u32(bytes, start), decodeOrigin(bytes, start + 4));
     default:
       malformed(`operation type ${type} is unknown`);
   }
@@ -130,6 +142,16 @@ export function decodeCommit(bytes: Uint8Array, start: number, end: number): Com
     flags: bytes[start + 16]!,
     wallMs: f64(bytes, start + 17),
   };
+}
+
+function decodeTimes(bytes: Uint8Array, start: number, end: number, to: Operations): void {
+  const tail = end - start > timesBytes;
+  exactly(end - start, tail ? timesBytes + ctimeBytes : timesBytes);
+  const node = u32(bytes, start);
+  const sec = seconds(bytes, start + 4);
+  const nsec = nanoseconds(bytes, start + 12);
+  if (!tail) return to.times(node, sec, nsec, 0, 0);
+  to.times(node, sec, nsec, seconds(bytes, start + 16), nanoseconds(bytes, start + 24));
 }
 
 function decodeCreate(bytes: Uint8Array, start: number, end: number, to: Operations): void {

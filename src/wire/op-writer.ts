@@ -7,6 +7,7 @@
  * Cost: one copy of a name, none of file data (`beginWrite` lends the space to read into).
  */
 import { assert } from "../base/index.ts";
+import { ctimeBytes, originBytes, putOrigin, timesBytes } from "./origin.ts";
 import {
   ackBytes,
   FrameType,
@@ -185,11 +186,36 @@ export class OpWriter {
   }
 
   times(node: number, mtimeSec: number, mtimeNsec: number): void {
-    const at = this.#begin(FrameType.times, 16);
+    const at = this.#begin(FrameType.times, timesBytes);
     this.#view.setUint32(at, node, true);
     this.#view.setFloat64(at + 4, mtimeSec, true);
     this.#view.setUint32(at + 12, mtimeNsec, true);
-    this.#end(16);
+    this.#end(timesBytes);
+  }
+
+  /** The same with the time of the source's last change; for a peer that remembers origins. */
+  timesWithOrigin(
+    node: number,
+    mtimeSec: number,
+    mtimeNsec: number,
+    ctimeSec: number,
+    ctimeNsec: number,
+  ): void {
+    const at = this.#begin(FrameType.times, timesBytes + ctimeBytes);
+    this.#view.setUint32(at, node, true);
+    this.#view.setFloat64(at + 4, mtimeSec, true);
+    this.#view.setUint32(at + 12, mtimeNsec, true);
+    this.#view.setFloat64(at + 16, ctimeSec, true);
+    this.#view.setUint32(at + 24, ctimeNsec, true);
+    this.#end(timesBytes + ctimeBytes);
+  }
+
+  /** What the source's inode is as the target has it from now on; inode 0 when that is unknown. */
+  origin(node: number, ino: number, gen: number, ctimeSec: number, ctimeNsec: number): void {
+    const at = this.#begin(FrameType.origin, 4 + originBytes);
+    this.#view.setUint32(at, node, true);
+    putOrigin(this.#view, at + 4, { ino, gen, ctimeSec, ctimeNsec });
+    this.#end(4 + originBytes);
   }
 
   attributes(node: number, attributes: Uint8Array): void {

@@ -5,6 +5,7 @@
 import fc from "fast-check";
 import type { Operations } from "./op-decoder.ts";
 import type { OpWriter } from "./op-writer.ts";
+import type { Origin } from "./origin.ts";
 import { cloneBytesMax } from "./protocol.ts";
 
 /** One operation with its arguments, bytes as copies. */
@@ -33,7 +34,8 @@ export type Told =
   | { op: "keep"; node: number; key: Uint8Array }
   | { op: "remove" | "detach"; node: number }
   | { op: "meta"; node: number; mode: number; uid: number; gid: number }
-  | { op: "times"; node: number; sec: number; nsec: number }
+  | { op: "times"; node: number; sec: number; nsec: number; ctime?: [number, number] }
+  | { op: "origin"; node: number; origin: Origin }
   | { op: "attributes"; node: number; bytes: Uint8Array };
 
 /** A copy, and no Buffer: a Buffer's own slice is a view. */
@@ -68,7 +70,15 @@ export function recorder(into: Told[]): Operations {
     remove: (node) => into.push({ op: "remove", node }),
     detach: (node) => into.push({ op: "detach", node }),
     meta: (node, mode, uid, gid) => into.push({ op: "meta", node, mode, uid, gid }),
-    times: (node, sec, nsec) => into.push({ op: "times", node, sec, nsec }),
+    times: (node, sec, nsec, ...ctime) =>
+      into.push({
+        op: "times",
+        node,
+        sec,
+        nsec,
+        ...(ctime[0] === 0 && ctime[1] === 0 ? {} : { ctime }),
+      }),
+    origin: (node, origin) => into.push({ op: "origin", node, origin }),
     attributes: (node, bytes) => into.push({ op: "attributes", node, bytes: copy(bytes) }),
   };
 }
@@ -112,7 +122,12 @@ export function tell(writer: OpWriter, told: Told): void {
     case "meta":
       return writer.meta(told.node, told.mode, told.uid, told.gid);
     case "times":
-      return writer.times(told.node, told.sec, told.nsec);
+      if (told.ctime === undefined) return writer.times(told.node, told.sec, told.nsec);
+      return writer.timesWithOrigin(told.node, told.sec, told.nsec, ...told.ctime);
+    case "origin": {
+      const { ino, gen, ctimeSec, ctimeNsec } = told.origin;
+      return writer.origin(told.node, ino, gen, ctimeSec, ctimeNsec);
+    }
     case "attributes":
       return writer.attributes(told.node, told.bytes);
   }
@@ -135,6 +150,14 @@ export const nameBytes: fc.Arbitrary<Uint8Array> = fc
 const targetBytes = fc
   .uint8Array({ minLength: 1, maxLength: 4096 })
   .map((bytes) => bytes.map((byte) => byte || 1));
+const seconds = fc.maxSafeInteger();
+const nanoseconds = fc.nat(999_999_999);
+export const someOrigin: fc.Arbitrary<Origin> = record({
+  ino: fc.maxSafeNat(),
+  gen: fc.integer({ min: 0, max: 0xffffffff }),
+  ctimeSec: seconds,
+  ctimeNsec: nanoseconds,
+});
 const modeOf = (type: number): fc.Arbitrary<number> =>
   fc.integer({ min: 0, max: 0o7777 }).map((bits) => type | bits);
 
@@ -196,6 +219,17 @@ export const operation: fc.Arbitrary<Told> = fc.oneof(
     sec: fc.maxSafeInteger(),
     nsec: fc.nat(999_999_999),
   }),
+  record({
+    op: fc.constant("times" as const),
+    node: u32,
+    sec: seconds,
+    nsec: nanoseconds,
+    ctime: fc.tuple(
+      seconds.filter((sec) => sec !== 0),
+      nanoseconds,
+    ),
+  }),
+  record({ op: fc.constant("origin" as const), node: u32, origin: someOrigin }),
   record({
     op: fc.constant("attributes" as const),
     node: u32,

@@ -37,6 +37,7 @@ export const FrameType = {
   answer: 12,
   halt: 13,
   resume: 14,
+  manifestOrigin: 15,
   create: 32,
   write: 33,
   zero: 34,
@@ -53,6 +54,7 @@ export const FrameType = {
   attributes: 45,
   commit: 46,
   keep: 47,
+  origin: 48,
 } as const;
 export type FrameType = (typeof FrameType)[keyof typeof FrameType];
 

@@ -4,10 +4,24 @@ import fc from "fast-check";
 import { SyncError } from "../base/index.ts";
 import { decodeBye, decodeHello, decodeProblem, decodeWelcome, encodeControl } from "./control.ts";
 import { FrameReader } from "./frame-reader.ts";
-import { decodeManifestEntry, encodeManifestEntry } from "./manifest.ts";
+import {
+  decodeManifestEntry,
+  decodeManifestOrigin,
+  encodeManifestEntry,
+  encodeManifestOrigin,
+} from "./manifest.ts";
 import { type Commit, decodeCommit, decodeOperation } from "./op-decoder.ts";
 import { OpWriter } from "./op-writer.ts";
-import { nameBytes, operation, record, recorder, tell, type Told } from "./operations.fuzz.ts";
+import {
+  nameBytes,
+  operation,
+  record,
+  recorder,
+  someOrigin,
+  tell,
+  type Told,
+} from "./operations.fuzz.ts";
+import { noOrigin } from "./origin.ts";
 import {
   attributesBytesMax,
   frameBytesMax,
@@ -221,14 +235,22 @@ test("a manifest entry comes back as it was", () => {
     attributes: fc.uint8Array({ maxLength: 300 }),
   });
   fc.assert(
-    fc.property(entry, fc.nat(9), fc.nat(9), (wanted, before, after) => {
-      const bytes = encodeManifestEntry(wanted);
-      const room = new Uint8Array(before + bytes.length + after).fill(0xaa);
-      room.set(bytes, before);
-      const got = decodeManifestEntry(room, before, before + bytes.length);
-      room.fill(0);
-      assert.deepEqual(got, wanted);
-      assert.throws(() => decodeManifestEntry(bytes, 0, bytes.length - 1), isMalformed);
+    fc.property(entry, someOrigin, fc.nat(9), fc.nat(9), (told, origin, before, after) => {
+      for (const wanted of [
+        { ...told, origin: noOrigin },
+        { ...told, origin },
+      ]) {
+        const isKnown = wanted.origin !== noOrigin;
+        const encode = isKnown ? encodeManifestOrigin : encodeManifestEntry;
+        const decode = isKnown ? decodeManifestOrigin : decodeManifestEntry;
+        const bytes = encode(wanted);
+        const room = new Uint8Array(before + bytes.length + after).fill(0xaa);
+        room.set(bytes, before);
+        const got = decode(room, before, before + bytes.length);
+        room.fill(0);
+        assert.deepEqual(got, wanted);
+        assert.throws(() => decode(bytes, 0, bytes.length - 1), isMalformed);
+      }
     }),
     { numRuns: 200 },
   );
@@ -249,6 +271,7 @@ test("a manifest entry keeps nothing of the bytes it came in, not even of a Buff
     name: text("name"),
     symlinkTarget: text("target"),
     attributes: text("attributes"),
+    origin: noOrigin,
   };
   const received = Buffer.from(encodeManifestEntry(wanted));
   const got = decodeManifestEntry(received, 0, received.length);
@@ -287,6 +310,8 @@ test("control messages come back as they were", () => {
           device: d,
         };
         assert.deepEqual(decodeHello(...around(encodeControl(hello))), hello);
+        const named = { ...hello, origin: d };
+        assert.deepEqual(decodeHello(...around(encodeControl(named))), named);
         const welcome = { protocol: n, version: a, features: list, privileged: bit };
         assert.deepEqual(decodeWelcome(...around(encodeControl(welcome))), welcome);
         const bye = { code: a, message: b };

@@ -10,6 +10,7 @@ import {
   decodeCommit,
   decodeHello,
   decodeManifestEntry,
+  decodeManifestOrigin,
   decodeOperation,
   decodeProblem,
   decodeWelcome,
@@ -19,8 +20,10 @@ import {
   encodeControl,
   encodeDigest,
   encodeManifestEntry,
+  encodeManifestOrigin,
   FrameReader,
   FrameType,
+  noOrigin,
   type Operations,
   OpWriter,
   protocolVersion,
@@ -91,6 +94,13 @@ const entry = {
   name: text("a.txt"),
   symlinkTarget: none,
   attributes,
+  origin: noOrigin,
+};
+const origin = {
+  ino: 2 ** 40 + 7,
+  gen: 0xfedcba98,
+  ctimeSec: 1_700_000_001,
+  ctimeNsec: 987_654_321,
 };
 
 /** Every frame of the protocol, and the cases of those that have several. */
@@ -112,6 +122,8 @@ const frames: Record<string, (writer: OpWriter) => void> = {
       FrameType.manifestEntry,
       encodeManifestEntry({ ...entry, mode: 0o120777, symlinkTarget: text("../b") }),
     ),
+  "manifest-origin": (w) =>
+    w.control(FrameType.manifestOrigin, encodeManifestOrigin({ ...entry, origin })),
   "manifest-end": (w) => w.control(FrameType.manifestEnd, none),
   problem: (w) =>
     w.control(
@@ -161,6 +173,8 @@ const frames: Record<string, (writer: OpWriter) => void> = {
   detach: (w) => w.detach(5),
   meta: (w) => w.meta(2, 0o104755, 1000, 100),
   times: (w) => w.times(2, -1, 999_999_999),
+  "times-origin": (w) => w.timesWithOrigin(2, -1, 999_999_999, 1_700_000_001, 987_654_321),
+  origin: (w) => w.origin(2, origin.ino, origin.gen, origin.ctimeSec, origin.ctimeNsec),
   attributes: (w) => w.attributes(2, attributes),
   "attributes-none": (w) => w.attributes(2, none),
   commit: (w) => {
@@ -233,8 +247,13 @@ function told(type: number, bytes: Uint8Array, start: number, end: number): stri
       return readable(decodeBye(bytes, start, end));
     case FrameType.problem:
       return readable(decodeProblem(bytes, start, end));
-    case FrameType.manifestEntry:
-      return readable(decodeManifestEntry(bytes, start, end));
+    case FrameType.manifestEntry: {
+      const { origin: unknown, ...own } = decodeManifestEntry(bytes, start, end);
+      assert.equal(unknown, noOrigin);
+      return readable(own);
+    }
+    case FrameType.manifestOrigin:
+      return readable(decodeManifestOrigin(bytes, start, end));
     case FrameType.ask:
       return readable(decodeAsk(bytes, start, end));
     case FrameType.answer:
@@ -271,6 +290,7 @@ function told(type: number, bytes: Uint8Array, start: number, end: number): stri
         "meta",
         "times",
         "attributes",
+        "origin",
       ];
       const notes = Object.fromEntries(names.map((name) => [name, note(name)]));
       const operations = {
