@@ -57,6 +57,7 @@ export const roomImports: Readonly<Record<string, readonly string[]>> = {
     "cut",
     "apply",
     "ignore",
+    "verify",
   ],
   cli: [...engineRooms, "session", "verify", "capture", "transport", "wire", "ignore"],
 };

@@ -425,12 +425,14 @@ const statusCommand: CommandRow = {
 
 const verifyCommand: CommandRow = {
   name: "verify",
-  summary: "Compare two folders of this machine completely",
+  summary: "Compare two folders, or a folder and a share, completely",
   description: [
     "Compares names, kinds, content, modes, owners, times, extended attributes, links and " +
       "holes, by code of its own. Works on a live pair: what is changing is looked at again.",
-    "Both are folders of this machine. A share of another device is compared, over and over, by " +
-      "the sync that mirrors into it: see --scrub-rate there.",
+    "TARGET is a folder of this machine, or a share of another device: " +
+      "lockstep://DEVICE[@HOST:PORT]/SHARE[/FOLDER]. A share is compared by hashes, not by " +
+      "sending what it has; the device needs the grant to send into it, and a mirror to it may " +
+      "be running. Exit code 4 when the link is lost: --resume goes on.",
     "What a sync from SOURCE with the same options would ignore is not compared.",
     "How far it came is kept in the state directory, so that --resume can go on. It looks at " +
       "nothing again, and does not see hard links between what it compared before and after.",
@@ -439,7 +441,12 @@ const verifyCommand: CommandRow = {
   ],
   arguments: [
     { ...source, help: "One folder" },
-    { name: "TARGET", help: "The folder to compare it with", required: true, variadic: false },
+    {
+      name: "TARGET",
+      help: "The folder or share to compare it with",
+      required: true,
+      variadic: false,
+    },
   ],
   options: [
     { long: "--no-content", help: "Compare everything but the bytes of files" },
@@ -455,7 +462,13 @@ const verifyCommand: CommandRow = {
     ...ignoreOptions,
   ],
   commands: [],
-  examples: [{ line: "lockstep verify /srv/data /mnt/copy", help: "Is the copy a copy?" }],
+  examples: [
+    { line: "lockstep verify /srv/data /mnt/copy", help: "Is the copy a copy?" },
+    {
+      line: "lockstep verify /srv/data lockstep://DEVICE@10.0.0.2:7420/site",
+      help: "And the share?",
+    },
+  ],
 };
 
 const doctorCommand: CommandRow = {

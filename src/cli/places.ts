@@ -26,11 +26,12 @@ export interface LocalTarget {
 
 export type Target = RemoteTarget | LocalTarget;
 
-const scheme = "lockstep://";
+/** How a target on another device begins. */
+export const remoteScheme = "lockstep://";
 
 /** A TARGET argument. Throws USAGE on one that has no meaning. */
 export function parseTarget(text: string): Target {
-  if (text.startsWith(scheme)) return parseRemote(text);
+  if (text.startsWith(remoteScheme)) return parseRemote(text);
   if (/^[^/]+:/.test(text)) {
     throw new SyncError("USAGE", `${text}: targets through ssh are not available in this version`);
   }
@@ -39,7 +40,7 @@ export function parseTarget(text: string): Target {
 
 /** `lockstep://DEVICE[@host:port]/SHARE[/sub]` */
 function parseRemote(text: string): RemoteTarget {
-  const rest = text.slice(scheme.length);
+  const rest = text.slice(remoteScheme.length);
   const slash = rest.indexOf("/");
   const share = slash < 0 ? "" : (rest.slice(slash + 1).split("/")[0] ?? "");
   if (share === "") {
@@ -139,7 +140,7 @@ export function checkTargetsOverlap(source: string, targets: readonly Target[]):
 function placeOf(target: Target): string {
   if (target.kind === "local") return plannedTarget(target.path);
   const below = target.subpath.split("/").filter((part) => part !== "");
-  return [`${scheme}${target.peerId}`, target.share, ...below].join("/");
+  return [`${remoteScheme}${target.peerId}`, target.share, ...below].join("/");
 }
 
 /** Whether `inner` is `outer` or lies in it. */

@@ -4,8 +4,10 @@ import { MountLog, ProblemLog } from "../model/index.ts";
 import {
   type FreeLimit,
   type GrantedTarget,
+  type GrantedVerify,
   serveLink,
   type TargetSession,
+  type VerifySession,
 } from "../session/index.ts";
 import {
   formatAddress,
@@ -47,6 +49,13 @@ interface Serving {
   path: string;
   session: TargetSession;
   problems: ProblemLog;
+}
+
+interface Verifying {
+  readonly peerId: string;
+  readonly share: string;
+  readonly path: string;
+  readonly session: VerifySession;
 }
 
 export async function runServe(options: ServeOptions, io: CommandIo): Promise<ExitCode> {
@@ -142,6 +151,7 @@ class Server {
   readonly #minFree: FreeLimit | undefined;
   readonly #backups: ReadonlyMap<string, BackupDir>;
   readonly #serving: Set<Serving> = new Set();
+  readonly #verifying: Set<Verifying> = new Set();
   readonly #ends: Set<Promise<unknown>> = new Set();
 
   constructor(
@@ -176,6 +186,7 @@ class Server {
       privileged: process.getuid?.() === 0,
       ...(this.#minFree === undefined ? {} : { minFree: this.#minFree }),
       grant: (hello, peerId) => this.#grant(hello, peerId),
+      grantVerify: (hello, peerId) => this.#grantVerify(hello, peerId),
     });
     this.#ends.add(ended);
     const error = await ended;
@@ -193,7 +204,7 @@ class Server {
   }
 
   stop(): Promise<unknown> {
-    for (const { session } of this.#serving) session.stop();
+    for (const { session } of [...this.#serving, ...this.#verifying]) session.stop();
     return Promise.all(this.#ends);
   }
 
@@ -222,18 +233,49 @@ class Server {
         problemKinds: problems.kinds,
         ...session.status,
       })),
+      verifies: [...this.#verifying].map(({ peerId, share, path, session }) => ({
+        peer: this.#trust.find(peerId)?.name ?? peerId,
+        share,
+        path,
+        answers: session.answerCount,
+      })),
     };
   }
 
-  #grant(hello: Hello, peerId: string | undefined): GrantedTarget {
-    const { share, subpath } = hello;
+  /** Folder of the share that a peer may send into, and the peer. Throws PEER_REFUSED. */
+  #granted(share: string, peerId: string | undefined): { root: string; peerId: string } {
     const root = this.#shares.get(share);
     const allowed =
       peerId !== undefined && this.#trust.isGranted(peerId, { share, direction: "send" });
+    if (root !== undefined && allowed) return { root, peerId };
     // One answer for both: a peer does not learn which shares exist.
-    if (root === undefined || !allowed) {
-      throw new SyncError("PEER_REFUSED", `no grant to send into a share ${JSON.stringify(share)}`);
+    throw new SyncError("PEER_REFUSED", `no grant to send into a share ${JSON.stringify(share)}`);
+  }
+
+  /** Whoever may change all of a share may compare it. */
+  #grantVerify(hello: Hello, asker: string | undefined): GrantedVerify {
+    const { share, subpath } = hello;
+    const { root, peerId } = this.#granted(share, asker);
+    // One for each device; an older one may be of a link that is dead and was not noticed to be.
+    for (const other of this.#verifying) {
+      if (other.peerId === peerId) other.session.stop("this device has begun another verify");
     }
+    const path = subpath === "" ? root : `${root}/${subpath}`;
+    return {
+      rootFd: this.#openBelow(root, subpath),
+      isBusy: () => this.#serving.size > 0,
+      onSession: (session) => {
+        const verifying = { peerId, share, path, session };
+        this.#verifying.add(verifying);
+        this.#io.event("verifying", { peer: peerId, share });
+        void session.done.then(() => this.#verifying.delete(verifying));
+      },
+    };
+  }
+
+  #grant(hello: Hello, asker: string | undefined): GrantedTarget {
+    const { share, subpath } = hello;
+    const { root, peerId } = this.#granted(share, asker);
     const path = subpath === "" ? root : `${root}/${subpath}`;
     for (const other of this.#serving) {
       if (other.path !== path || other.peerId !== peerId) continue;
@@ -284,6 +326,19 @@ class Server {
     this.#serving.add(serving);
     this.#io.event("connected", { peer: serving.peerId, share: serving.share });
     void serving.session.done.then(() => this.#serving.delete(serving));
+  }
+
+  /** The share's folder or one below it that exists. */
+  #openBelow(root: string, subpath: string): number {
+    const files = this.#files;
+    let fd = openDirectory(files, root);
+    for (const part of partsOf(subpath)) {
+      const next = files.openBeneath(fd, Buffer.from(part), Open.read | Open.directory, 0);
+      files.close(fd);
+      if (next < 0) throw new SyncError("ROOT_MISSING", `${subpath}: ${errnoName(next)}`);
+      fd = next;
+    }
+    return fd;
   }
 
   /** The share's folder or one below it, made if need be; never outside of the share. */

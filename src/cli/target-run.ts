@@ -20,25 +20,15 @@ import {
   serveLink,
   UnknownStores,
 } from "../session/index.ts";
-import {
-  type Address,
-  dial,
-  type Identity,
-  type Link,
-  linkLimits,
-  memoryLinkPair,
-  parseAddress,
-  TrustStore,
-} from "../transport/index.ts";
+import { type Identity, type Link, linkLimits, memoryLinkPair } from "../transport/index.ts";
 import type { Native } from "../world/node/index.ts";
 import type { BackupDir } from "./backup-dirs.ts";
 import type { CommandIo } from "./command-io.ts";
+import { dialTarget } from "./dial-target.ts";
 import { shownHalts, tellHalt, tellResume } from "./halts.ts";
 import { tellMount } from "./mount-notice.ts";
-import { openDirectory, type RemoteTarget, type Target } from "./places.ts";
+import { openDirectory, type Target } from "./places.ts";
 import type { TargetReport, TargetState } from "./sync-report.ts";
-
-const dialMsMax = 15_000;
 
 export interface TargetRunOptions {
   readonly io: CommandIo;
@@ -112,7 +102,7 @@ export class TargetRun {
       device: hostname(),
       connect: () =>
         target.kind === "remote"
-          ? this.#dial(target)
+          ? dialTarget(target, { io, stateDir: options.stateDir, identity: options.identity! })
           : this.#served.then(() => this.#connectLocal(target.path)),
       onLive: () => this.#onLive(),
       onRetry: (error, delayMs) => this.#onRetry(error, delayMs),
@@ -208,28 +198,6 @@ export class TargetRun {
     this.#options.onState();
   }
 
-  async #dial(target: RemoteTarget): Promise<Link> {
-    const { io, stateDir, identity } = this.#options;
-    let failure: SyncError | undefined;
-    for (const { host, port } of addressesOf(target, stateDir, io)) {
-      try {
-        return await dial({
-          world: io.world,
-          identity: identity!,
-          host,
-          port,
-          expectPeerId: target.peerId,
-          timeoutMs: dialMsMax,
-          limits: linkLimits,
-        });
-      } catch (error) {
-        if (!(error instanceof SyncError)) throw error;
-        failure = error;
-      }
-    }
-    throw failure ?? new SyncError("PEER_UNREACHABLE", `no address is known for ${target.text}`);
-  }
-
   /** The last link's target lets go of its folder when it has applied what it has. */
   #served: Promise<unknown> = Promise.resolve();
 
@@ -311,15 +279,4 @@ export class TargetRun {
     const where = hasOthers ? `${target.text}: ` : "";
     io.world.log.write("warn", `${where}${side}: ${operation} ${path}: ${errno}`);
   }
-}
-
-/** Addresses to try, in order: the one in the target's URL, else those of the peer. */
-function addressesOf(target: RemoteTarget, stateDir: string, io: CommandIo): readonly Address[] {
-  if (target.address !== undefined) return [target.address];
-  const trust = TrustStore.open({ stateDir, clock: io.world.clock });
-  const peer = trust.find(target.peerId);
-  if (peer === undefined) {
-    throw new SyncError("PEER_UNTRUSTED", `device ${target.peerId} is not paired with this one`);
-  }
-  return peer.addresses.map((text) => parseAddress(text));
 }

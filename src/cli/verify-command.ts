@@ -1,25 +1,45 @@
 /**
  * `lockstep verify SOURCE TARGET`: compares two folders by src/verify, which shares no code with
- * the engine. Exit code 0 only when the comparison went to its end and found nothing.
+ * the engine; or a folder and a share of another device, which is asked. Exit code 0 only when the
+ * comparison went to its end and found nothing.
  * How far it came is kept once a second, so that `--resume` can go on with an interrupted one.
  * Limits: `differencesShownMax` differences are listed, all are counted.
  */
+import { hostname } from "node:os";
 import { ExitCode, SyncError } from "../base/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
+import { openVerifyLink } from "../session/index.ts";
+import { loadIdentity } from "../transport/index.ts";
 import {
   compareTrees,
+  compareWithRemote,
   escapeBytes,
   formatDifference,
   totalOf,
   WalkCursor,
 } from "../verify/index.ts";
-import type { CompareProgress, CompareSummary, Difference, TreeTotal } from "../verify/index.ts";
+import type {
+  CompareOptions,
+  CompareProgress,
+  CompareReporter,
+  CompareSummary,
+  Difference,
+  TreeTotal,
+} from "../verify/index.ts";
+import { Stat } from "../world/index.ts";
 import { native } from "../world/node/index.ts";
 import { durationText } from "./amount-texts.ts";
 import { type CommandIo, stateDirectory } from "./command-io.ts";
 import { type IgnoreChoices, readIgnoreChoices } from "./ignore-options.ts";
-import { checkSource, openDirectory } from "./places.ts";
-import { type VerifyState, VerifyStateFile } from "./verify-state.ts";
+import { dialTarget } from "./dial-target.ts";
+import {
+  checkSource,
+  openDirectory,
+  parseTarget,
+  type RemoteTarget,
+  remoteScheme,
+} from "./places.ts";
+import { type VerifyPair, type VerifyState, VerifyStateFile } from "./verify-state.ts";
 
 const differencesShownMax = 1_000;
 /** On a live pair, a difference younger than this may be about to be mirrored. */
@@ -38,21 +58,66 @@ export interface VerifyOptions {
   readonly resume: boolean;
 }
 
+type Compare = (settings: CompareOptions, report: CompareReporter) => Promise<CompareSummary>;
+
 export async function runVerify(options: VerifyOptions, io: CommandIo): Promise<ExitCode> {
-  const places = { source: checkSource(options.source), target: checkSource(options.target) };
+  const source = checkSource(options.source);
+  const target = options.target.startsWith(remoteScheme) ? parseTarget(options.target) : undefined;
   const rules = readIgnoreChoices(options.ignore);
-  const terms = { content: options.content, rules };
-  const file = new VerifyStateFile(stateDirectory(process.env), { ...places, terms });
   const files = native();
   const fds: number[] = [];
+  const open = (path: string): number => {
+    const fd = openDirectory(files, path);
+    fds.push(fd);
+    return fd;
+  };
   // Timers of the comparison do not keep the process alive; this one does.
   const alive = setInterval(() => {}, 1000);
+  const verifying = new Verifying(options, io, open(source), rules);
   try {
-    for (const path of [places.source, places.target]) fds.push(openDirectory(files, path));
-    return await new Verifying(options, io, file).run(fds[0]!, fds[1]!, rules);
+    if (target?.kind === "remote") return await verifyShare(options, io, verifying, target);
+    const path = checkSource(options.target);
+    const targetFd = open(path);
+    return await verifying.run({ source, target: path }, (settings, report) => {
+      return compareTrees(files, verifying.sourceFd, targetFd, settings, report);
+    });
   } finally {
     clearInterval(alive);
     for (const fd of fds) files.close(fd);
+  }
+}
+
+/** A link that is lost ends it, and it can be resumed. */
+async function verifyShare(
+  options: VerifyOptions,
+  io: CommandIo,
+  verifying: Verifying,
+  target: RemoteTarget,
+): Promise<ExitCode> {
+  const stateDir = stateDirectory(process.env);
+  const identity = await loadIdentity({
+    stateDir,
+    credentialsDirectory: process.env["CREDENTIALS_DIRECTORY"],
+  });
+  const { share, subpath, peerId } = target;
+  const { signal } = verifying;
+  const link = await dialTarget(target, { io, stateDir, identity, signal });
+  const { world } = io;
+  const place = { share, subpath, device: hostname(), rate: options.rate };
+  const remote = await openVerifyLink({ world, link, ...place });
+  signal.addEventListener("abort", () => remote.interrupt());
+  try {
+    const root = await remote.look(new Uint8Array(0));
+    const stat = typeof root === "number" ? root : root.stat;
+    const targetIdentity =
+      typeof stat === "number" ? "" : `${stat[Stat.dev] ?? 0}:${stat[Stat.ino] ?? 0}`;
+    const name = `lockstep://${peerId}/${share}/${subpath}`;
+    const pair = { source: checkSource(options.source), target: name, targetIdentity };
+    return await verifying.run(pair, (settings, report) => {
+      return compareWithRemote(native(), verifying.sourceFd, remote, settings, report);
+    });
+  } finally {
+    remote.close();
   }
 }
 
@@ -61,7 +126,9 @@ type Counts = Record<string, number>;
 class Verifying {
   readonly #options: VerifyOptions;
   readonly #io: CommandIo;
-  readonly #file: VerifyStateFile;
+  readonly sourceFd: number;
+  readonly #rules: IgnoreSettings;
+  #file: VerifyStateFile | undefined;
   readonly #controller = new AbortController();
   readonly #startedUs: number;
   #before: VerifyState | undefined;
@@ -74,27 +141,38 @@ class Verifying {
   #shownCount = 0;
   #total: TreeTotal | undefined;
 
-  constructor(options: VerifyOptions, io: CommandIo, file: VerifyStateFile) {
+  constructor(options: VerifyOptions, io: CommandIo, sourceFd: number, rules: IgnoreSettings) {
     this.#options = options;
     this.#io = io;
-    this.#file = file;
+    this.sourceFd = sourceFd;
+    this.#rules = rules;
+    io.onStop(() => this.#controller.abort());
     this.#startedUs = io.world.clock.monotonicUs();
     this.#keptUs = this.#startedUs;
     this.#toldUs = this.#startedUs;
   }
 
-  async run(sourceFd: number, targetFd: number, rules: IgnoreSettings): Promise<ExitCode> {
+  /** Asked to stop. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  async run(pair: Omit<VerifyPair, "terms">, compare: Compare): Promise<ExitCode> {
     const { clock } = this.#io.world;
-    const files = native();
-    if (this.#options.resume) this.#before = this.#readState();
+    const { rate, content, resume } = this.#options;
+    const rules = this.#rules;
+    const terms = { content, rules };
+    const file = new VerifyStateFile(stateDirectory(process.env), { ...pair, terms });
+    this.#file = file;
+    if (resume) this.#before = this.#readState(file);
     const cursor = new WalkCursor(this.#before?.cursor, (progress) => this.#finished(progress));
-    this.#io.onStop(() => this.#controller.abort());
+    // The total is of use no longer than the comparison.
+    const counting = new AbortController();
     if (this.#io.isTerminal || this.#io.json) {
-      void totalOf(files, sourceFd, clock, this.#controller.signal).then((total) => {
+      void totalOf(native(), this.sourceFd, clock, counting.signal).then((total) => {
         this.#total = total;
       });
     }
-    const { rate, content } = this.#options;
     const settings = {
       clock,
       content,
@@ -104,25 +182,32 @@ class Verifying {
       differenceCountMax: differencesShownMax,
       ...(rate > 0 ? { bytesPerSecond: rate } : {}),
       cursor,
-      signal: this.#controller.signal,
+      signal: this.signal,
     };
-    const summary = await compareTrees(files, sourceFd, targetFd, settings, {
-      difference: (difference) => this.#tellDifference(difference),
-      progress: (progress) => {
-        this.#tellProgress(progress);
-        if (clock.monotonicUs() - this.#keptUs >= keepUs) this.#keep(cursor);
-      },
-    });
-    // The total is of use no more.
-    this.#controller.abort();
-    if (summary.cancelled) this.#keep(cursor);
-    else this.#file.remove();
-    return this.#conclude(summary);
+    try {
+      const summary = await compare(settings, {
+        difference: (difference) => this.#tellDifference(difference),
+        progress: (progress) => {
+          this.#tellProgress(progress);
+          if (clock.monotonicUs() - this.#keptUs >= keepUs) this.#keep(cursor);
+        },
+      });
+      if (summary.cancelled) this.#keep(cursor);
+      else file.remove();
+      return this.#conclude(summary);
+    } catch (error) {
+      if (!(error instanceof SyncError)) throw error;
+      this.#keep(cursor);
+      this.#io.say("interrupted: nothing can be said about the rest; --resume goes on");
+      throw error;
+    } finally {
+      counting.abort();
+    }
   }
 
-  #readState(): VerifyState | undefined {
+  #readState(file: VerifyStateFile): VerifyState | undefined {
     const { clock } = this.#io.world;
-    const state = this.#file.read(clock.wallMs());
+    const state = file.read(clock.wallMs());
     if (typeof state !== "string") {
       const { entries, bytes } = state;
       this.#io.event("resume", { resumed: true, entries, bytes });
@@ -165,7 +250,7 @@ class Verifying {
     const { folder, large } = state;
     const copy = { folder: [...folder], large: [...large] };
     try {
-      this.#file.write({ writtenMs: clock.wallMs(), cursor: copy, entries, bytes, counts });
+      this.#file?.write({ writtenMs: clock.wallMs(), cursor: copy, entries, bytes, counts });
     } catch (error) {
       if (!(error instanceof SyncError)) throw error;
       this.#isKeeping = false;

@@ -32,6 +32,8 @@ export type VerifyState = v.InferOutput<typeof schema>;
 export interface VerifyPair {
   readonly source: string;
   readonly target: string;
+  /** Of a target that is not a folder of this machine: what tells its folder from another. */
+  readonly targetIdentity?: string;
   /** Everything else that decides what is compared. */
   readonly terms: unknown;
 }
@@ -41,12 +43,12 @@ export class VerifyStateFile {
   readonly #path: string;
   readonly #pair: string;
 
-  constructor(stateDir: string, { source, target, terms }: VerifyPair) {
+  constructor(stateDir: string, { source, target, targetIdentity, terms }: VerifyPair) {
     const key = JSON.stringify([source, target, terms]);
     const name = createHash("sha256").update(key).digest("hex").slice(0, 32);
     this.#folder = join(stateDir, "verify");
     this.#path = join(this.#folder, `${name}.json`);
-    this.#pair = JSON.stringify([identityOf(source), identityOf(target)]);
+    this.#pair = JSON.stringify([identityOf(source), targetIdentity ?? identityOf(target)]);
   }
 
   /** What an earlier verify left, or the reason why it cannot be gone on with. */

@@ -9,12 +9,14 @@ export const deltaFeature = "delta";
 export const keepFeature = "keep";
 export const scrubFeature = "scrub";
 export const originsFeature = "origins";
+export const verifyFeature = "verify";
 export const features: readonly string[] = [
   deltaFeature,
   keepFeature,
   "halts",
   scrubFeature,
   originsFeature,
+  verifyFeature,
 ];
 
 export function checkProtocol(theirs: number): void {

@@ -20,6 +20,7 @@ import type { FreeLimit } from "./space-floor.ts";
 import type { SpoolPlace } from "./held-epoch.ts";
 import { greetingMsMax } from "./limits.ts";
 import { TargetSession } from "./target-session.ts";
+import { VerifySession } from "./verify-session.ts";
 
 export interface GrantedTarget {
   /** Descriptor of the target's root; the service locks it and closes it. */
@@ -37,6 +38,23 @@ export interface GrantedTarget {
   onSession?: (session: TargetSession) => void;
 }
 
+/** A folder that may be compared. */
+export interface GrantedVerify {
+  /** Descriptor of the folder; the service closes it. */
+  rootFd: number;
+  /** A mirror is served beside it. */
+  isBusy: () => boolean;
+  onSession: (session: VerifySession) => void;
+}
+
+/** What a link is handed to once its hello is granted. */
+interface Served {
+  start(early: Uint8Array): void;
+  onData(bytes: Uint8Array): void;
+  onDrain(): void;
+  onClose(error: SyncError | undefined): void;
+}
+
 export interface TargetServiceOptions {
   world: World;
   files: Files;
@@ -46,6 +64,8 @@ export interface TargetServiceOptions {
   minFree?: FreeLimit;
   /** Decides on a hello. Throws PEER_REFUSED, ROOT_… when it is not granted or not possible. */
   grant: (hello: Hello, peerId: string | undefined) => GrantedTarget;
+  /** The same for a hello that only wants to compare; nothing can be compared when absent. */
+  grantVerify?: (hello: Hello, peerId: string | undefined) => GrantedVerify;
 }
 
 /** Serves one link until it ends. Resolves with the error that ended it, if any. */
@@ -54,7 +74,7 @@ export function serveLink(
   options: TargetServiceOptions,
 ): Promise<SyncError | undefined> {
   return new Promise((resolve) => {
-    const state: { session: TargetSession | undefined } = { session: undefined };
+    const state: { session: Served | undefined } = { session: undefined };
     let isOver = false;
     let early: Uint8Array[] = [];
     const over = (error: SyncError | undefined): void => {
@@ -79,7 +99,9 @@ export function serveLink(
       }
       if (type !== FrameType.hello)
         throw new SyncError("PEER_MALFORMED", "the first frame is no hello");
-      state.session = open(link, options, decodeHello(bytes, start, end), over);
+      const hello = decodeHello(bytes, start, end);
+      checkProtocol(hello.protocol);
+      state.session = openAs(hello.intent)(link, options, hello, over);
       timer.cancel();
     });
     link.start({
@@ -92,7 +114,7 @@ export function serveLink(
           if (!(error instanceof SyncError)) throw error;
           return refuse(error);
         }
-        const opened = state.session as TargetSession | undefined;
+        const opened = state.session as Served | undefined;
         opened?.start(Buffer.concat(early));
         early = [];
       },
@@ -105,13 +127,33 @@ export function serveLink(
   });
 }
 
-function open(
+type Opening = (
   link: Link,
   options: TargetServiceOptions,
   hello: Hello,
   over: (error: SyncError | undefined) => void,
-): TargetSession {
-  checkProtocol(hello.protocol);
+) => Served;
+
+function openAs(intent: string): Opening {
+  if (intent === "send") return openTarget;
+  if (intent === "verify") return openVerify;
+  throw new SyncError("PEER_VERSION", `this program does not know what ${intent} is`);
+}
+
+const openVerify: Opening = (link, options, hello, over) => {
+  const granted = options.grantVerify?.(hello, link.peerId);
+  if (granted === undefined) throw new SyncError("PEER_REFUSED", "nothing can be compared here");
+  const { world, files } = options;
+  const session = new VerifySession({ world, files, link, hello, ...granted });
+  granted.onSession(session);
+  void session.done.then((error) => {
+    files.close(granted.rootFd);
+    over(error);
+  });
+  return session;
+};
+
+const openTarget: Opening = (link, options, hello, over) => {
   const granted = options.grant(hello, link.peerId);
   const { files } = options;
   const locked = files.lockFile(granted.rootFd);
@@ -140,7 +182,7 @@ function open(
     over(error);
   });
   return session;
-}
+};
 
 /** A frame as it came, for the session that starts only now. */
 function frame(type: number, bytes: Uint8Array, start: number, end: number): Uint8Array {

@@ -19,18 +19,19 @@
  */
 import { type IgnoreSettings, ruleFileName } from "../ignore/index.ts";
 import type { Clock, Files } from "../world/index.ts";
-import { Errno, errnoName, Mode, Open, Stat, statSlots } from "../world/index.ts";
-import { ContentComparer, mayHaveLostHoles } from "./content.ts";
+import { Errno, errnoName, Mode, Stat } from "../world/index.ts";
+import { mayHaveLostHoles } from "./content.ts";
 import { DifferenceKind, differenceKinds } from "./difference.ts";
 import type { Difference } from "./difference.ts";
-import { DirectoryReader, nameBytes } from "./directory-reader.ts";
-import { DirectoryStack } from "./directory-stack.ts";
-import type { Side, StackError } from "./directory-stack.ts";
+import type { StackError } from "./directory-stack.ts";
 import { HardLinks } from "./hard-links.ts";
-import { Listing } from "./listing.ts";
-import { compareStats, isGone, kindName, MetadataComparer, typeOf } from "./metadata.ts";
-import type { Finding, Look } from "./metadata.ts";
+import { LocalSides } from "./local-sides.ts";
+import { compareStats, kindName, typeOf } from "./metadata.ts";
+import type { Finding } from "./metadata.ts";
 import { Pace } from "./pace.ts";
+import { RemoteSides } from "./remote-sides.ts";
+import type { RemoteTree } from "./remote-tree.ts";
+import { isSame, isStat, type Seen, type Sides, type SidesContext, unreadable } from "./sides.ts";
 import { VisibleNames } from "./visible-names.ts";
 import { WalkCursor } from "./walk-cursor.ts";
 
@@ -102,18 +103,28 @@ export async function compareTrees(
   options: CompareOptions,
   report: CompareReporter,
 ): Promise<CompareSummary> {
-  const comparison = new Comparison(files, options, report);
-  return await comparison.run(sourceRootFd, targetRootFd);
+  const roots = [sourceRootFd, targetRootFd] as const;
+  const comparison = new Comparison(files, options, report, (context) => {
+    return new LocalSides(files, roots, context);
+  });
+  return await comparison.run();
 }
 
-/** What an entry is on a side: its stat record, absent, or the errno of the look. */
-type Seen = Float64Array | "absent" | number;
-
-interface Entry {
-  readonly name: string;
-  readonly bytes: Uint8Array;
-  readonly sourceDirectory: number;
-  readonly targetDirectory: number;
+/**
+ * The same with a target at the other end of a link, which is told by hashes what it has.
+ * Errors: those of the link; all that was found before was told to the reporter.
+ */
+export async function compareWithRemote(
+  files: Files,
+  sourceRootFd: number,
+  target: RemoteTree,
+  options: CompareOptions,
+  report: CompareReporter,
+): Promise<CompareSummary> {
+  const comparison = new Comparison(files, options, report, (context) => {
+    return new RemoteSides(files, sourceRootFd, target, context);
+  });
+  return await comparison.run();
 }
 
 interface Examined {
@@ -123,23 +134,17 @@ interface Examined {
 }
 
 class Comparison {
-  readonly #files: Files;
   readonly #options: CompareOptions;
   readonly #report: CompareReporter;
-  readonly #stack: DirectoryStack;
+  readonly #sides: Sides;
   readonly #visible: VisibleNames;
-  readonly #content: ContentComparer;
-  readonly #metadata: MetadataComparer;
   readonly #hardLinks = new HardLinks();
   readonly #cursor: WalkCursor;
   readonly #pace: Pace;
-  readonly #sourceReader: DirectoryReader;
-  readonly #targetReader: DirectoryReader;
-  readonly #sourceRoot = new Float64Array(statSlots);
-  readonly #targetRoot = new Float64Array(statSlots);
+  #sourceRoot: Seen = "absent";
+  #targetRoot: Seen = "absent";
   readonly #counts: Record<DifferenceKind, number>;
   readonly #differences: Difference[] = [];
-  readonly #pause = (bytes: number): Promise<boolean> => this.#yieldWhenDue(bytes);
   #entryCount = 0;
   #contentBytes = 0;
   #findingCount = 0;
@@ -149,31 +154,43 @@ class Comparison {
   #yieldedUs = 0;
   #progressUs = 0;
 
-  constructor(files: Files, options: CompareOptions, report: CompareReporter) {
-    this.#files = files;
+  constructor(
+    files: Files,
+    options: CompareOptions,
+    report: CompareReporter,
+    makeSides: (context: SidesContext) => Sides,
+  ) {
     this.#options = options;
     this.#report = report;
-    this.#stack = new DirectoryStack(files);
     this.#cursor = options.cursor ?? new WalkCursor();
     this.#pace = new Pace(options.bytesPerSecond ?? Infinity);
     this.#visible = new VisibleNames(files, options.rules);
-    this.#content = new ContentComparer(files);
-    this.#metadata = new MetadataComparer(files);
-    this.#sourceReader = new DirectoryReader(files);
-    this.#targetReader = new DirectoryReader(files);
+    this.#sides = makeSides({
+      pause: (bytes) => this.#yieldWhenDue(bytes),
+      content: options.content,
+      cursor: this.#cursor,
+      see: (name, source, target) => this.#visible.see(name, source, target),
+    });
     this.#counts = Object.fromEntries(differenceKinds.map((kind) => [kind, 0])) as Record<
       DifferenceKind,
       number
     >;
   }
 
-  async run(sourceRootFd: number, targetRootFd: number): Promise<CompareSummary> {
+  async run(): Promise<CompareSummary> {
+    const { signal } = this.#options;
+    const cancel = (): void => {
+      this.#cancelled = true;
+    };
+    signal?.addEventListener("abort", cancel);
+    if (signal?.aborted === true) cancel();
     try {
-      const error = this.#stack.enterRoots(sourceRootFd, targetRootFd);
+      const error = this.#sides.enterRoots();
       if (error === undefined) await this.#walk();
       else this.#addStackError("", error);
     } finally {
-      this.#stack.closeAll();
+      this.#sides.closeAll();
+      signal?.removeEventListener("abort", cancel);
     }
     const counts = this.#counts;
     const uncertainCount = counts.changing + counts.unreadable;
@@ -190,27 +207,24 @@ class Comparison {
 
   async #walk(): Promise<void> {
     await this.#yieldWhenDue(0);
-    const roots = this.#stack.top;
-    if (roots === undefined) return;
-    this.#files.statAt(roots.source, noName, this.#sourceRoot);
-    this.#files.statAt(roots.target, noName, this.#targetRoot);
-    // Copies: the roots' device and mount are needed to the end.
-    if (!this.#cursor.isDone(this.#stack.pathOf(""))) {
-      await this.#compareEntry("", this.#sourceRoot.slice(), this.#targetRoot.slice());
+    [this.#sourceRoot, this.#targetRoot] = await this.#sides.look("");
+    // Their device and mount are needed to the end.
+    if (!this.#cursor.isDone(this.#sides.pathOf(""))) {
+      await this.#compareEntry("", this.#sourceRoot, this.#targetRoot);
     }
     this.#enterRules("");
     await this.#compareNames();
     while (!this.#cancelled) {
-      const frame = this.#stack.top;
+      const frame = this.#sides.top;
       if (frame === undefined) return;
       const name = frame.pending.pop();
       if (name === undefined) {
-        const error = this.#stack.leave();
+        const error = this.#sides.leave();
         this.#visible.leave();
         if (error !== undefined) this.#abandonTop(error);
         continue;
       }
-      const error = this.#stack.enter(name);
+      const error = this.#sides.enter(name);
       if (error !== undefined) {
         this.#addStackError(name, error);
         continue;
@@ -221,7 +235,7 @@ class Comparison {
   }
 
   #enterRules(name: string): void {
-    const fault = this.#visible.enter(this.#stack.top?.source ?? -1, name);
+    const fault = this.#visible.enter(this.#sides.top?.source ?? -1, name);
     if (fault === undefined) return;
     const detail = `source: ${fault}; its folder is not compared`;
     this.#add(ruleFileName, { kind: DifferenceKind.unreadable, detail });
@@ -229,7 +243,7 @@ class Comparison {
 
   /** The directory on top is no longer where it was: what is pending in it cannot be compared. */
   #abandonTop(error: StackError): void {
-    const frame = this.#stack.top;
+    const frame = this.#sides.top;
     if (frame === undefined || frame.pending.length === 0) return;
     frame.pending.length = 0;
     this.#addStackError("", error);
@@ -237,77 +251,51 @@ class Comparison {
 
   /** Compares all entries of the directory on top; directories in it become pending. */
   async #compareNames(): Promise<void> {
-    const frame = this.#stack.top;
+    const frame = this.#sides.top;
     if (frame === undefined) return;
-    const targets = await this.#listTarget(frame.target);
-    if (targets === undefined) return;
-    const path = this.#stack.pathOf("");
+    const path = this.#sides.pathOf("");
     const isDone = this.#cursor.isDone(path);
-    const reader = this.#sourceReader;
-    reader.start(frame.source);
-    while (!this.#cancelled && reader.next()) {
-      const { name, stat } = reader;
-      const target = targets.take(name) ?? "absent";
-      if (!isDone) await this.#compareEntry(name, stat, target);
-      else if (this.#cursor.isAhead(this.#stack.pathOf(name))) {
-        this.#accept(name, ...this.#visible.see(name, stat, target));
+    const names = this.#sides.names();
+    let next = await names.next();
+    for (; !this.#cancelled && next.done !== true; next = await names.next()) {
+      const { name, source, target } = next.value;
+      if (!isDone) await this.#compareEntry(name, source, target);
+      else if (source !== "absent" && this.#cursor.isAhead(this.#sides.pathOf(name))) {
+        this.#accept(name, ...this.#visible.see(name, source, target));
       }
     }
-    if (reader.errno < 0) {
-      this.#addStackError("", { side: "source", errno: reader.errno });
+    await names.return(undefined);
+    if (next.done === true && next.value !== undefined && !this.#cancelled) {
+      this.#addStackError("", next.value);
       return;
-    }
-    for (const name of isDone ? [] : targets.names()) {
-      if (this.#cancelled) return;
-      await this.#compareEntry(name, "absent", targets.take(name) ?? "absent");
     }
     // Taken from the end: the walk goes down in the order of names, on any filesystem.
     frame.pending.sort().reverse();
     if (!isDone && !this.#cancelled) this.#cursor.finished(path, this.#progressNow());
   }
 
-  async #listTarget(fd: number): Promise<Listing | undefined> {
-    const listing = new Listing();
-    const reader = this.#targetReader;
-    reader.start(fd);
-    while (reader.next()) {
-      listing.add(reader.name, reader.stat);
-      if (await this.#yieldWhenDue(0)) return undefined;
-    }
-    if (reader.errno === 0) return listing;
-    this.#addStackError("", { side: "target", errno: reader.errno });
-    return undefined;
-  }
-
   /** Compares one name, again while it moves. The first look comes from the scan of the names. */
   async #compareEntry(name: string, source: Seen, target: Seen): Promise<void> {
-    const frame = this.#stack.top;
-    if (frame === undefined || (await this.#yieldWhenDue(0))) return;
+    if (await this.#yieldWhenDue(0)) return;
     let [s, t] = this.#visible.see(name, source, target);
     if (s === "absent" && t === "absent") return;
     this.#entryCount += 1;
-    const entry: Entry = {
-      name,
-      bytes: nameBytes(name),
-      sourceDirectory: frame.source,
-      targetDirectory: frame.target,
-    };
     let settled = this.#options.settleMs === 0;
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
-      const examined = await this.#examine(entry, s, t);
+      const examined = await this.#examine(name, s, t);
       if (this.#cancelled) return;
       if (examined.findings.length === 0 && !examined.moved) {
         this.#accept(name, s, t);
         return;
       }
       const [before, beforeTarget] = [s, t];
-      [s, t] = this.#lookAgain(entry);
+      [s, t] = await this.#lookAgain(name);
       const stable = !examined.moved && isSame(before, s) && isSame(beforeTarget, t);
       if (!stable) continue;
-      if (!settled && (await this.#settle(entry, s, t))) {
+      if (!settled && (await this.#settle(s, t))) {
         settled = true;
         attempt -= 1;
-        [s, t] = this.#lookAgain(entry);
+        [s, t] = await this.#lookAgain(name);
         continue;
       }
       for (const finding of examined.findings) this.#add(name, finding);
@@ -319,14 +307,16 @@ class Comparison {
   }
 
   /** Waits until the newest change of the entry is old enough; false when it is already. */
-  async #settle(entry: Entry, source: Seen, target: Seen): Promise<boolean> {
+  async #settle(source: Seen, target: Seen): Promise<boolean> {
     const { clock, settleMs } = this.#options;
     if (this.#settleWaitCount >= settleWaitsMax) return false;
+    const [folder, targetFolder] = await this.#sides.look("");
+    const { targetAheadMs } = this.#sides;
     const changedMs = Math.max(
       ctimeMs(source),
-      ctimeMs(target),
-      ctimeMs(this.#look(entry.sourceDirectory, noName)),
-      ctimeMs(this.#look(entry.targetDirectory, noName)),
+      ctimeMs(folder),
+      ctimeMs(target) - targetAheadMs,
+      ctimeMs(targetFolder) - targetAheadMs,
     );
     const ageMs = clock.wallMs() - changedMs;
     // An age below zero is a clock that jumped, and waiting for it could take for ever.
@@ -344,37 +334,29 @@ class Comparison {
     }
     if (!isStat(source) || !isStat(target) || typeOf(source) !== typeOf(target)) return;
     if (typeOf(source) === Mode.directory) {
-      if (name !== "") this.#stack.top?.pending.push(name);
+      if (name !== "") this.#sides.top?.pending.push(name);
     } else if (!this.#hardLinks.conflicts(source, target)) {
       this.#hardLinks.record(source, target);
     }
   }
 
-  #lookAgain({ name, bytes, sourceDirectory, targetDirectory }: Entry): [Seen, Seen] {
-    const [source, target] = [sourceDirectory, targetDirectory].map((at) => this.#look(at, bytes));
-    return this.#visible.see(name, source!, target!);
-  }
-
-  #look(directory: number, name: Uint8Array): Seen {
-    const stat = new Float64Array(statSlots);
-    const result = this.#files.statAt(directory, name, stat);
-    if (isGone(result)) return "absent";
-    return result < 0 ? result : stat;
+  async #lookAgain(name: string): Promise<[Seen, Seen]> {
+    return this.#visible.see(name, ...(await this.#sides.look(name)));
   }
 
   #isMountPoint(source: Seen, target: Seen): boolean {
     return isForeign(source, this.#sourceRoot) || isForeign(target, this.#targetRoot);
   }
 
-  async #examine(entry: Entry, source: Seen, target: Seen): Promise<Examined> {
+  async #examine(name: string, source: Seen, target: Seen): Promise<Examined> {
     const findings: Finding[] = [];
-    const moved = await this.#examineInto(entry, source, target, findings);
+    const moved = await this.#examineInto(name, source, target, findings);
     const { ignore } = this.#options;
     return { moved, findings: findings.filter((finding) => !ignore.has(finding.kind)) };
   }
 
   /** True when the entry moved meanwhile, so that the findings are worth nothing. */
-  async #examineInto(entry: Entry, source: Seen, target: Seen, out: Finding[]): Promise<boolean> {
+  async #examineInto(name: string, source: Seen, target: Seen, out: Finding[]): Promise<boolean> {
     if (this.#isMountPoint(source, target)) return false;
     for (const [side, seen] of [
       ["source", source],
@@ -396,74 +378,28 @@ class Comparison {
       out.push({ kind: DifferenceKind.kind, detail });
       return false;
     }
-    return await this.#examineBoth(entry, source, target, out);
+    return await this.#examineBoth(name, source, target, out);
   }
 
   async #examineBoth(
-    entry: Entry,
+    name: string,
     source: Float64Array,
     target: Float64Array,
     out: Finding[],
   ): Promise<boolean> {
     const type = typeOf(source);
-    const s: Look = { directory: entry.sourceDirectory, stat: source };
-    const t: Look = { directory: entry.targetDirectory, stat: target };
     compareStats(source, target, out);
     if (type !== Mode.directory && this.#hardLinks.conflicts(source, target)) {
       out.push({ kind: DifferenceKind.hardLink, detail: linksDetail(source, target) });
     }
-    if (type === Mode.symlink && this.#metadata.compareLinks(s, t, entry.bytes, out)) return true;
-    if (this.#metadata.compareAttributes(s, t, entry.bytes, out)) return true;
+    const isLink = type === Mode.symlink;
+    if (isLink && (await this.#sides.compareLinks(name, source, target, out))) return true;
+    const isPlain = source[Stat.attributeBytes] === 0 && target[Stat.attributeBytes] === 0;
+    if (!isPlain && (await this.#sides.compareAttributes(name, source, target, out))) return true;
     if (type !== Mode.regular || source[Stat.size] !== target[Stat.size]) return false;
     const read = this.#options.content && source[Stat.size] !== 0;
     if (!read && !mayHaveLostHoles(source, target)) return false;
-    return await this.#examineFile(entry, s, t, out);
-  }
-
-  async #examineFile(entry: Entry, s: Look, t: Look, out: Finding[]): Promise<boolean> {
-    // Without waiting, should a pipe have taken the name.
-    const flags = Open.read | Open.noFollow | Open.nonBlock;
-    const sourceFd = this.#files.openBeneath(s.directory, entry.bytes, flags, 0);
-    if (sourceFd < 0) return openFailed("source", sourceFd, out);
-    try {
-      const targetFd = this.#files.openBeneath(t.directory, entry.bytes, flags, 0);
-      if (targetFd < 0) return openFailed("target", targetFd, out);
-      try {
-        const same = (): boolean => this.#isStill(sourceFd, s) && this.#isStill(targetFd, t);
-        if (!same()) return true;
-        if (this.#options.content && !this.#cursor.hasRead(entry.name)) {
-          await this.#compareBytes(sourceFd, targetFd, s, out);
-          const isEqual = out.length === 0 && !this.#cancelled;
-          if (isEqual) this.#cursor.noteRead(entry.name, s.stat[Stat.size] ?? 0);
-        }
-        const { stat } = s;
-        if (await this.#content.lostHoles(stat, t.stat, sourceFd, this.#pause)) {
-          const detail = `source ${blocksText(s.stat)} allocated, target ${blocksText(t.stat)}`;
-          out.push({ kind: DifferenceKind.holes, detail });
-        }
-        return !same();
-      } finally {
-        this.#files.close(targetFd);
-      }
-    } finally {
-      this.#files.close(sourceFd);
-    }
-  }
-
-  async #compareBytes(sourceFd: number, targetFd: number, s: Look, out: Finding[]): Promise<void> {
-    const size = s.stat[Stat.size] ?? 0;
-    const result = await this.#content.compare(sourceFd, targetFd, size, this.#pause);
-    if (result.outcome === "different") {
-      const detail = `first difference at byte ${result.position}`;
-      out.push({ kind: DifferenceKind.content, detail });
-    } else if (result.outcome === "failed") {
-      out.push(unreadable(result.side, result.errno));
-    }
-  }
-
-  #isStill(fd: number, look: Look): boolean {
-    const now = new Float64Array(statSlots);
-    return this.#files.fstat(fd, now) >= 0 && isSame(look.stat, now);
+    return await this.#sides.examineFile(name, source, target, out);
   }
 
   #addStackError(name: string, error: StackError): void {
@@ -484,7 +420,7 @@ class Comparison {
     this.#counts[finding.kind] += 1;
     const keep = this.#differences.length < differenceCountMax;
     if (!keep && this.#report.difference === undefined) return;
-    const difference = { ...finding, path: this.#stack.pathOf(name) };
+    const difference = { ...finding, path: this.#sides.pathOf(name) };
     if (keep) this.#differences.push(difference);
     this.#report.difference?.(difference);
   }
@@ -500,7 +436,7 @@ class Comparison {
   /** Lets the event loop run every few milliseconds. True when the comparison is cancelled. */
   async #yieldWhenDue(comparedBytes: number): Promise<boolean> {
     this.#contentBytes += comparedBytes;
-    const { clock, signal } = this.#options;
+    const { clock } = this.#options;
     const nowUs = clock.monotonicUs();
     const waitMs = comparedBytes === 0 ? 0 : this.#pace.waitMs(comparedBytes, nowUs);
     if (waitMs >= 1) await this.#rest(nowUs + waitMs * 1000);
@@ -511,7 +447,6 @@ class Comparison {
     }
     await new Promise<void>((resolve) => clock.defer(resolve));
     this.#yieldedUs = clock.monotonicUs();
-    this.#cancelled ||= signal?.aborted === true;
     return this.#cancelled;
   }
 
@@ -537,22 +472,7 @@ class Comparison {
       await new Promise<void>((resolve) => clock.defer(resolve));
     }
     timer.cancel();
-    this.#cancelled ||= signal?.aborted === true;
   }
-}
-
-const noName = new Uint8Array(0);
-
-function isStat(seen: Seen): seen is Float64Array {
-  return typeof seen === "object";
-}
-
-/** Whether two looks saw the same inode without a change between them. */
-function isSame(before: Seen, after: Seen): boolean {
-  if (!isStat(before) || !isStat(after)) return before === after;
-  return [Stat.ino, Stat.dev, Stat.ctimeSec, Stat.ctimeNsec, Stat.size].every(
-    (slot) => before[slot] === after[slot],
-  );
 }
 
 function ctimeMs(seen: Seen): number {
@@ -560,21 +480,10 @@ function ctimeMs(seen: Seen): number {
   return (seen[Stat.ctimeSec] ?? 0) * 1000 + (seen[Stat.ctimeNsec] ?? 0) / 1e6;
 }
 
-function isForeign(seen: Seen, root: Float64Array): boolean {
-  if (!isStat(seen)) return false;
+function isForeign(seen: Seen, root: Seen): boolean {
+  if (!isStat(seen) || !isStat(root)) return false;
   if (seen[Stat.mount] !== root[Stat.mount]) return true;
   return typeOf(seen) === Mode.directory && seen[Stat.dev] !== root[Stat.dev];
-}
-
-function unreadable(side: Side, errno: number): Finding {
-  return { kind: DifferenceKind.unreadable, detail: `${side}: ${errnoName(errno)}` };
-}
-
-/** True when the failure says that the entry moved; else it becomes a finding. */
-function openFailed(side: Side, errno: number, out: Finding[]): boolean {
-  if (isGone(errno) || errno === -Errno.ELOOP || errno === -Errno.EXDEV) return true;
-  out.push(unreadable(side, errno));
-  return false;
 }
 
 function linksDetail(source: Float64Array, target: Float64Array): string {
@@ -584,8 +493,4 @@ function linksDetail(source: Float64Array, target: Float64Array): string {
 function namesText(stat: Float64Array): string {
   const others = (stat[Stat.nlink] ?? 1) - 1;
   return others === 1 ? "1 other name" : `${others} other names`;
-}
-
-function blocksText(stat: Float64Array): string {
-  return `${(stat[Stat.blocks] ?? 0) * 512} bytes`;
 }

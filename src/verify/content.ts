@@ -138,7 +138,7 @@ export function allocatedBytes(stat: Float64Array): number {
 }
 
 /** The data extent at or after a position; `start` is the size of the file when there is none. */
-class DataCursor {
+export class DataCursor {
   readonly #files: Files;
   readonly #fd: number;
   readonly #size: number;

@@ -1,5 +1,6 @@
 /**
- * The open directories of a walk over two trees at once, from the roots to where the walk is.
+ * The open directories of a walk over two trees at once, from the roots to where the walk is; or
+ * over one, when the other is not of this machine.
  *
  * In: names, one level down at a time. Out: a frame with a descriptor on each side.
  * Invariants: at most `windowLevels` + 1 levels are open at any depth, so the walk needs a fixed
@@ -26,7 +27,10 @@ export type Side = "source" | "target";
 export interface Frame {
   /** Empty for the roots. */
   readonly name: string;
-  /** Descriptors; -1 while closed to make room. Never closed in the frame on top. */
+  /**
+   * Descriptors; -1 while closed to make room. Never closed in the frame on top. That of the target
+   * is always -1 when there is none here.
+   */
   source: number;
   target: number;
   readonly sourceInode: number;
@@ -53,7 +57,10 @@ export class DirectoryStack {
     return this.#frames.at(-1);
   }
 
-  /** Enters the roots by new descriptors: the caller's keep their reading positions. */
+  /**
+   * Enters the roots by new descriptors: the caller's keep their reading positions. A target root
+   * of -1 is none.
+   */
   enterRoots(sourceRootFd: number, targetRootFd: number): StackError | undefined {
     return this.#enter("", sourceRootFd, targetRootFd, noName);
   }
@@ -73,13 +80,16 @@ export class DirectoryStack {
   ): StackError | undefined {
     const source = this.#files.openBeneath(sourceDirectory, bytes, directoryFlags, 0);
     if (source < 0) return { side: "source", errno: source };
-    const target = this.#files.openBeneath(targetDirectory, bytes, directoryFlags, 0);
-    if (target < 0) {
+    const isAlone = targetDirectory < 0;
+    const target = isAlone
+      ? -1
+      : this.#files.openBeneath(targetDirectory, bytes, directoryFlags, 0);
+    if (target < 0 && !isAlone) {
       this.#files.close(source);
       return { side: "target", errno: target };
     }
     const sourceInode = this.#inodeOf(source);
-    const targetInode = this.#inodeOf(target);
+    const targetInode = isAlone ? -1 : this.#inodeOf(target);
     this.#frames.push({ name, source, target, sourceInode, targetInode, pending: [] });
     const level = this.#frames.length - 1 - windowLevels;
     if (level > 0) this.#closeLevel(level);
@@ -95,7 +105,8 @@ export class DirectoryStack {
     this.#frames.pop();
     const top = this.top;
     if (top === undefined || top.source >= 0) return undefined;
-    const error = this.#reopen("source") ?? this.#reopen("target");
+    const isAlone = this.#frames[0]!.target < 0;
+    const error = this.#reopen("source") ?? (isAlone ? undefined : this.#reopen("target"));
     if (error !== undefined) {
       // None stays half open: the next leave() tries the levels above anew.
       for (let level = 1; level < this.#frames.length; level++) this.#closeLevel(level);

@@ -28,6 +28,8 @@ const attributesBytesMin = 64 * 1024;
 /** All attributes of one entry. Linux allows 64 KiB for a value; ext4 far less for all. */
 const attributesBytesMax = 16 * 1024 * 1024;
 const linkBytesMax = 4096;
+/** Attributes named in one finding. */
+const attributesShownMax = 16;
 
 const kindNames: ReadonlyMap<number, string> = new Map([
   [Mode.directory, "directory"],
@@ -104,18 +106,11 @@ export class MetadataComparer {
   compareLinks(source: Look, target: Look, name: Uint8Array, out: Finding[]): boolean {
     const left = this.#files.readlink(source.directory, name, this.#sourceLink);
     const right = this.#files.readlink(target.directory, name, this.#targetLink);
-    // EINVAL: something else has taken the name of the link.
-    if (isGone(left) || isGone(right) || left === -Errno.EINVAL || right === -Errno.EINVAL) {
-      return true;
-    }
-    if (!bothRead(left, right, "link", out)) return false;
-    const sourceText = this.#sourceLink.subarray(0, left);
-    const targetText = this.#targetLink.subarray(0, right);
-    if (!sourceText.equals(targetText)) {
-      const detail = `source -> ${escapeBytes(sourceText)}, target -> ${escapeBytes(targetText)}`;
-      out.push({ kind: DifferenceKind.symlink, detail });
-    }
-    return false;
+    return judgeLinks(
+      left < 0 ? left : this.#sourceLink.subarray(0, left),
+      right < 0 ? right : this.#targetLink.subarray(0, right),
+      out,
+    );
   }
 
   /** True when an entry vanished meanwhile. */
@@ -124,17 +119,23 @@ export class MetadataComparer {
     if (none(source) && none(target)) return false;
     const left = this.#readAttributes("source", source.directory, name);
     const right = this.#readAttributes("target", target.directory, name);
-    if (isGone(left) || isGone(right)) return true;
-    if (!bothRead(left, right, "attributes", out)) return false;
-    const sourceBytes = this.#sourceAttributes.subarray(0, left);
-    const targetBytes = this.#targetAttributes.subarray(0, right);
-    if (!sourceBytes.equals(targetBytes)) {
-      out.push({
-        kind: DifferenceKind.attributes,
-        detail: attributesDetail(parseAttributes(sourceBytes), parseAttributes(targetBytes)),
-      });
-    }
-    return false;
+    return judgeAttributes(
+      left < 0 ? left : this.#sourceAttributes.subarray(0, left),
+      right < 0 ? right : this.#targetAttributes.subarray(0, right),
+      out,
+    );
+  }
+
+  /** A view, until the next read: the target of a link, or a negative errno. */
+  readLink(directory: number, name: Uint8Array): Uint8Array | number {
+    const count = this.#files.readlink(directory, name, this.#sourceLink);
+    return count < 0 ? count : this.#sourceLink.subarray(0, count);
+  }
+
+  /** A view, until the next read: the list of attributes, or a negative errno. */
+  readAttributes(directory: number, name: Uint8Array): Uint8Array | number {
+    const count = this.#readAttributes("source", directory, name);
+    return count < 0 ? count : this.#sourceAttributes.subarray(0, count);
   }
 
   #readAttributes(side: Side, directory: number, name: Uint8Array): number {
@@ -153,23 +154,51 @@ export function isGone(result: number): boolean {
   return result === -Errno.ENOENT;
 }
 
-function bothRead(source: number, target: number, what: string, out: Finding[]): boolean {
-  for (const [side, result] of [
-    ["source", source],
-    ["target", target],
-  ] as const) {
-    if (result < 0) {
-      out.push({
-        kind: DifferenceKind.unreadable,
-        detail: `${side} ${what}: ${errnoName(result)}`,
-      });
-    }
+type BytesRead = Uint8Array | number;
+
+/** Of two targets of links, or the errnos of reading them. True when an entry vanished. */
+export function judgeLinks(source: BytesRead, target: BytesRead, out: Finding[]): boolean {
+  // EINVAL: something else has taken the name of the link.
+  if (hasVanished(source) || hasVanished(target)) return true;
+  if (source === -Errno.EINVAL || target === -Errno.EINVAL) return true;
+  const isSourceRead = isRead("source", source, "link", out);
+  if (!isRead("target", target, "link", out) || !isSourceRead) return false;
+  if (!isEqual(source, target)) {
+    const detail = `source -> ${escapeBytes(source)}, target -> ${escapeBytes(target)}`;
+    out.push({ kind: DifferenceKind.symlink, detail });
   }
-  return source >= 0 && target >= 0;
+  return false;
+}
+
+/** Of two lists of attributes, or the errnos of reading them. True when an entry vanished. */
+export function judgeAttributes(source: BytesRead, target: BytesRead, out: Finding[]): boolean {
+  if (hasVanished(source) || hasVanished(target)) return true;
+  const isSourceRead = isRead("source", source, "attributes", out);
+  if (!isRead("target", target, "attributes", out) || !isSourceRead) return false;
+  if (isEqual(source, target)) return false;
+  const detail = attributesDetail(parseAttributes(source), parseAttributes(target));
+  out.push({ kind: DifferenceKind.attributes, detail });
+  return false;
+}
+
+function hasVanished(read: BytesRead): boolean {
+  return typeof read === "number" && isGone(read);
+}
+
+function isEqual(one: Uint8Array, other: Uint8Array): boolean {
+  return Buffer.compare(one, other) === 0;
+}
+
+function isRead(side: Side, read: BytesRead, what: string, out: Finding[]): read is Uint8Array {
+  if (typeof read !== "number") return true;
+  const detail = `${side} ${what}: ${errnoName(read)}`;
+  out.push({ kind: DifferenceKind.unreadable, detail });
+  return false;
 }
 
 /** Name (Latin-1) to value. Layout: world/files.ts, `Files.getAttributes`. */
-function parseAttributes(bytes: Buffer): Map<string, Buffer> {
+export function parseAttributes(list: Uint8Array): Map<string, Buffer> {
+  const bytes = Buffer.from(list.buffer, list.byteOffset, list.length);
   const attributes = new Map<string, Buffer>();
   let at = 0;
   while (at < bytes.length) {
@@ -194,5 +223,7 @@ function attributesDetail(source: Map<string, Buffer>, target: Map<string, Buffe
   for (const name of target.keys()) {
     if (!source.has(name)) parts.push(`${escape(name)} is extra`);
   }
-  return parts.join(", ");
+  const more = parts.length - attributesShownMax;
+  if (more <= 0) return parts.join(", ");
+  return `${parts.slice(0, attributesShownMax).join(", ")} and ${more} more`;
 }

@@ -16,13 +16,20 @@ const helloSchema = v.object({
   protocol: v.pipe(v.number(), v.integer()),
   version: text,
   features: v.pipe(v.array(text), v.maxLength(64)),
-  /** What is asked for: `send` mirrors into the share, `verify` only reads its manifest. */
-  intent: v.picklist(["send"]),
+  /** What is asked for: `send` mirrors into the share, `verify` compares it and changes nothing. */
+  intent: text,
   share: text,
   subpath: text,
   device: text,
   /** Which tree of files the origins are of (feature `origins`). */
   origin: v.optional(text),
+  /** With the intent `verify`: what all hashes begin with, and bytes a second, 0 for no limit. */
+  verify: v.optional(
+    v.object({
+      salt: v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/)),
+      rate: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
+    }),
+  ),
 });
 export type Hello = v.InferOutput<typeof helloSchema>;
 

@@ -19,6 +19,7 @@ import { decodeManifestEntry, decodeManifestOrigin } from "./manifest.ts";
 import { decodeCommit, decodeOperation, type Operations } from "./op-decoder.ts";
 import type { Origin } from "./origin.ts";
 import { frameBytesMax, FrameType } from "./protocol.ts";
+import { decodeVerifyAnswer, decodeVerifyAsk, type VerifyAnswer, VerifyKind } from "./verify.ts";
 
 export interface FuzzCounts {
   runs: number;
@@ -82,6 +83,17 @@ function digests(part: Uint8Array): void {
   expect(mtimeNsec < 1e9, "a strange time");
 }
 
+function verifyAnswers(answer: VerifyAnswer): void {
+  const entries = answer.kind === "list" ? answer.entries : [];
+  for (const { name, size, mtimeSec, mtimeNsec } of entries) {
+    expectName(name);
+    wholes(size);
+    expect(Number.isSafeInteger(mtimeSec) && mtimeNsec < 1e9, "a strange time");
+  }
+  if (answer.kind === "parts")
+    wholes(answer.parts.size, ...answer.parts.runs.map(({ end }) => end));
+}
+
 /** The decoders as the sessions use them, and each control decoder on what is no frame of its. */
 export const decodeAny: Consume = (type, bytes, start, end) => {
   switch (type) {
@@ -111,6 +123,15 @@ export const decodeAny: Consume = (type, bytes, start, end) => {
     }
     case FrameType.answer:
       return digests(decodeAnswer(bytes, start, end).part);
+    case FrameType.verifyAsk: {
+      const ask = decodeVerifyAsk(bytes, start, end);
+      for (const name of Buffer.from(ask.path).toString("latin1").split("/")) {
+        if (ask.path.length > 0) expectName(Buffer.from(name, "latin1"));
+      }
+      return ask.kind === VerifyKind.parts ? wholes(ask.from) : undefined;
+    }
+    case FrameType.verifyAnswer:
+      return verifyAnswers(decodeVerifyAnswer(bytes, start, end));
     case FrameType.commit:
       wholes(decodeCommit(bytes, start, end).epoch);
       return;

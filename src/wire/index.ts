@@ -66,3 +66,12 @@ export {
   writeBytesMax,
 } from "./protocol.ts";
 export { decodeEpoch, wholeEpoch } from "./whole-epoch.ts";
+export {
+  decodeVerifyAnswer,
+  decodeVerifyAsk,
+  encodeVerifyAnswer,
+  encodeVerifyAsk,
+  verifyAskCountMax,
+  VerifyKind,
+} from "./verify.ts";
+export type { VerifyAnswer, VerifyAsk, VerifyEntry, VerifyParts } from "./verify.ts";

@@ -38,6 +38,8 @@ export const FrameType = {
   halt: 13,
   resume: 14,
   manifestOrigin: 15,
+  verifyAsk: 20,
+  verifyAnswer: 21,
   create: 32,
   write: 33,
   zero: 34,

@@ -13,6 +13,8 @@ import {
   decodeManifestOrigin,
   decodeOperation,
   decodeProblem,
+  decodeVerifyAnswer,
+  decodeVerifyAsk,
   decodeWelcome,
   DigestFlag,
   encodeAnswer,
@@ -21,12 +23,15 @@ import {
   encodeDigest,
   encodeManifestEntry,
   encodeManifestOrigin,
+  encodeVerifyAnswer,
+  encodeVerifyAsk,
   FrameReader,
   FrameType,
   noOrigin,
   type Operations,
   OpWriter,
   protocolVersion,
+  VerifyKind,
 } from "../../src/wire/index.ts";
 import { goldenNames, isUpdate, readGolden, writeGolden } from "./golden-files.ts";
 
@@ -103,6 +108,29 @@ const origin = {
   ctimeNsec: 987_654_321,
 };
 
+const verifyStat = { mode: 0o100644, nlink: 2, uid: 1000, gid: 100, rdev: 0, size: 5_000_000_000 };
+const verifyTimes = { mtimeSec: 1_700_000_000, mtimeNsec: 123_456_789, ctimeSec: 9, ctimeNsec: 8 };
+const verifyRead = { errno: 0, linkErrno: 0, link: none, attributesErrno: 0 };
+const verifyEntry = {
+  ...{ name: text("a.txt"), isForeign: false, blocks: 16, ino: 77, dev: 2049 },
+  ...verifyStat,
+  ...verifyTimes,
+  ...verifyRead,
+  attributes: Buffer.concat([
+    Buffer.from([9, 0]),
+    text("user.note"),
+    Buffer.from([32, 0, 0, 0]),
+    digest.content,
+  ]),
+};
+const verifyLink = { mode: 0o120777, link: text("../b"), attributes: none, attributesErrno: 13 };
+const isUnchanged = true;
+const verifyRuns = [
+  { end: 4_999_610_368, hash: undefined },
+  { end: 5_000_000_000, hash: digest.content },
+];
+const ask3 = { id: 3, path: text("dir/a.txt") };
+
 /** Every frame of the protocol, and the cases of those that have several. */
 const frames: Record<string, (writer: OpWriter) => void> = {
   hello: (w) => w.control(FrameType.hello, encodeControl(hello)),
@@ -150,6 +178,49 @@ const frames: Record<string, (writer: OpWriter) => void> = {
   "answer-digest": (w) =>
     w.control(FrameType.answer, encodeAnswer(10, AnswerStatus.end, encodeDigest(digest))),
   "answer-refused": (w) => w.control(FrameType.answer, encodeAnswer(9, AnswerStatus.refused, none)),
+  "hello-verify": (w) =>
+    w.control(
+      FrameType.hello,
+      encodeControl({ ...hello, intent: "verify", verify: { salt: "00".repeat(16), rate: 0 } }),
+    ),
+  "verify-ask-list": (w) =>
+    w.control(
+      FrameType.verifyAsk,
+      encodeVerifyAsk({ kind: VerifyKind.list, ...ask3, path: text("dir"), after: text("a") }),
+    ),
+  "verify-ask-look": (w) =>
+    w.control(FrameType.verifyAsk, encodeVerifyAsk({ kind: VerifyKind.look, ...ask3 })),
+  "verify-ask-parts": (w) =>
+    w.control(
+      FrameType.verifyAsk,
+      encodeVerifyAsk({ kind: VerifyKind.parts, ...ask3, from: 2 ** 33, partBytes: 262_144 }),
+    ),
+  "verify-answer-failed": (w) =>
+    w.control(FrameType.verifyAnswer, encodeVerifyAnswer({ kind: "failed", id: 3, errno: 2 })),
+  "verify-answer-list": (w) =>
+    w.control(
+      FrameType.verifyAnswer,
+      encodeVerifyAnswer({
+        ...{ kind: "list", id: 3, wallMs: 1_700_000_000_000, hasMore: true },
+        entries: [verifyEntry, { ...verifyEntry, ...verifyLink, name: text("b") }],
+      }),
+    ),
+  "verify-answer-look": (w) =>
+    w.control(
+      FrameType.verifyAnswer,
+      encodeVerifyAnswer({
+        ...{ kind: "look", id: 3, wallMs: 1_700_000_000_000 },
+        entry: { ...verifyEntry, name: none, isForeign: true },
+      }),
+    ),
+  "verify-answer-parts": (w) =>
+    w.control(
+      FrameType.verifyAnswer,
+      encodeVerifyAnswer({
+        ...{ kind: "parts", id: 3 },
+        parts: { ...verifyStat, ...verifyTimes, ino: 77, dev: 2049, isUnchanged, runs: verifyRuns },
+      }),
+    ),
   "create-file": (w) => w.create(2, 0o100644, 0, none),
   "create-symlink": (w) => w.create(3, 0o120777, 0, text("../else/where")),
   "create-device": (w) => w.create(4, 0o020600, 1 * 2 ** 20 + 3, none),
@@ -258,6 +329,10 @@ function told(type: number, bytes: Uint8Array, start: number, end: number): stri
       return readable(decodeAsk(bytes, start, end));
     case FrameType.answer:
       return readable(decodeAnswer(bytes, start, end));
+    case FrameType.verifyAsk:
+      return readable(decodeVerifyAsk(bytes, start, end));
+    case FrameType.verifyAnswer:
+      return readable(decodeVerifyAnswer(bytes, start, end));
     case FrameType.commit:
       return readable(decodeCommit(bytes, start, end));
     case FrameType.ping:

@@ -13,6 +13,13 @@ export interface LinkPair {
   serve: () => Promise<Running>;
   /** `sync SOURCE URL` with further arguments. */
   sync: (...args: string[]) => Running;
+  /** `verify SOURCE URL` with further arguments. */
+  verify: (...args: string[]) => Running;
+  /** Of the share. */
+  url: string;
+  /** Homes of the two devices. */
+  near: string;
+  far: string;
 }
 
 export async function linkPair(context: TestContext): Promise<LinkPair> {
@@ -41,7 +48,9 @@ export async function linkPair(context: TestContext): Promise<LinkPair> {
   const url = `lockstep://${farId}@${address}/x`;
   const sync = (...args: string[]): Running =>
     new Running(context, ["sync", "--json", source, url, ...args], { home: near });
-  return { source, target, serve, sync };
+  const verify = (...args: string[]): Running =>
+    new Running(context, ["verify", source, url, ...args], { home: near, stdin: "" });
+  return { source, target, serve, sync, verify, url, near, far };
 }
 
 async function freePort(): Promise<number> {
