@@ -47,6 +47,7 @@ import "../src/ignore/rule-chain.test.ts";
 import "../src/model/mount-log.test.ts";
 import "../src/model/problem.test.ts";
 import "../src/session/early-files.test.ts";
+import "../src/session/manifest.test.ts";
 import "../src/session/reconcile.test.ts";
 import "../src/session/scrub-comparison.test.ts";
 import "../src/session/shared-capture.test.ts";

@@ -5,4 +5,4 @@ export type { BackupPlace } from "./backup-tree.ts";
 export { changedFiles } from "./changed-files.ts";
 export { DigestReader } from "./digest-reader.ts";
 export { ownerFiles } from "./owner-files.ts";
-export { TargetScan } from "./target-scan.ts";
+export { entryOf, keptEntry, TargetScan, type TargetScanOptions } from "./target-scan.ts";

@@ -8,19 +8,24 @@ import { isKeepKey, type ManifestEntry } from "../wire/index.ts";
 import { Mode } from "../world/index.ts";
 import type { KeptFiles } from "./kept-files.ts";
 
+/** `endId`: ids before it may be named. */
 export function adoptEntry(
   tree: Tree,
   entry: ManifestEntry,
   kept: KeptFiles,
   origins: Origins,
+  endId: number = tree.endId + 1,
 ): void {
   const { node, parent, name } = entry;
   if (parent === 0 && name.length > 0) return adoptKept(tree, entry, kept);
   const isRoot = node === rootId && parent === 0 && name.length === 0;
   const isKnown = tree.isLive(node);
+  const sameKind = !isKnown || (tree.mode[node]! & Mode.typeMask) === (entry.mode & Mode.typeMask);
   const parentFits = isRoot || (tree.isLive(parent) && tree.isDirectory(parent));
-  if (!parentFits || node === 0 || node > tree.endId || (!isRoot && node === rootId)) unfit();
+  if (!parentFits || node === 0 || node >= endId || (!isRoot && node === rootId)) unfit();
   if (!isRoot && (name.length === 0 || tree.child(parent, name) !== 0)) unfit();
+  // A directory has one name, and whoever has several is of one kind.
+  if (!sameKind || (isKnown && !isRoot && tree.isDirectory(node))) unfit();
   if (!isKnown) tree.addNode(entry.mode, node);
   tree.mode[node] = entry.mode;
   tree.uid[node] = entry.uid;

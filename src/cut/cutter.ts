@@ -24,6 +24,7 @@ import { type DirtyNode, DirtySet } from "./dirty-set.ts";
 import { FileTasks, type TaskResult } from "./file-tasks.ts";
 import { openAttemptsMax, orderedBytesMax, roundCountMax } from "./limits.ts";
 import { KeptFiles } from "./kept-files.ts";
+import type { ManifestTaker } from "./manifest-taker.ts";
 import { MappedStores } from "./mapped-stores.ts";
 import { MetadataComparer } from "./metadata-comparer.ts";
 import { NameObserver } from "./name-observer.ts";
@@ -197,10 +198,22 @@ export class Cutter {
     };
   }
 
-  /** Compares the whole source with the tree; the epoch that ends it is marked live. */
-  begin(): void {
+  /**
+   * Compares the source with the tree; the epoch that ends it is marked live. What the manifest has
+   * shown to be equal is not read again, unless all content is to be.
+   */
+  begin(manifest?: ManifestTaker): void {
     this.#liveWanted = true;
-    this.dirty.rescan = true;
+    if (manifest !== undefined) this.#planner.moves.expect(manifest.moved);
+    const rest = this.#options.checksum === true ? "all" : (manifest?.rest ?? "all");
+    if (!this.dirty.release() || rest === "all") {
+      this.dirty.rescan = true;
+    } else {
+      this.#scanner.foundFiles = manifest!.equalFiles;
+      this.#scanner.foundBytes = manifest!.equalBytes;
+      if (rest === "different") this.dirty.addScan(rootId, false, 0);
+      this.dirty.addMetadata(rootId);
+    }
     this.guard.begin();
     if (this.#options.signatures !== undefined) this.#fileTasks.bases.learn();
   }

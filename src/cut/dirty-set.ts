@@ -7,7 +7,7 @@
  * answers the question of the seqlock: has anything that was read changed since? (`conflict`)
  *
  * Changes of nodes that the tree does not know are ignored: whoever discovers a node reads all of
- * it.
+ * it. Unless the tree is just being taken (`hold`).
  */
 import { type ChangeSink, NameChange, type PathStart } from "../capture/index.ts";
 import { ExtentList, type Tree } from "../tree/index.ts";
@@ -47,6 +47,8 @@ export interface DirtyPath {
 
 /** Path events kept until they are resolved; more become a rescan. */
 export const dirtyPathCountMax = 1024;
+/** Changes of unknown nodes kept while the tree is being taken; more become a rescan. */
+export const heldChangeCountMax = 65536;
 /** Inodes remembered as moved to a place that is not known yet. */
 export const movedCountMax = 65536;
 
@@ -71,6 +73,8 @@ export class DirtySet implements ChangeSink {
   #readFrom = 0;
   #readTo = 0;
   #readNames = false;
+  /** Changes of nodes that the tree does not know yet, told anew by `release`. */
+  #held: (() => void)[] | undefined;
   /** Everything must be compared: records of unknown files were lost. */
   rescan = false;
   /** Something that the present epoch has read changed after it was read. */
@@ -94,6 +98,27 @@ export class DirtySet implements ChangeSink {
     tree.onBind = (node, ino, gen) => {
       if (unknown.size > 0 && unknown.take(ino, gen)) onStore(node, 0, Infinity);
     };
+  }
+
+  /**
+   * From now on changes of unknown nodes are kept: the tree is about to be taken from what is read
+   * of the source meanwhile, and nobody reads it again.
+   */
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  /** The tree knows its nodes. False when too much was told to be kept. */
+  release(): boolean {
+    const held = this.#held;
+    this.#held = undefined;
+    if (held === undefined || held.length > heldChangeCountMax) return false;
+    for (const tell of held) tell();
+    return true;
+  }
+
+  #hold(tell: () => void): void {
+    if (this.#held !== undefined && this.#held.length <= heldChangeCountMax) this.#held.push(tell);
   }
 
   /** These files have been stored to, and nobody is going to clean them: the next tree has to. */
@@ -361,7 +386,7 @@ export class DirtySet implements ChangeSink {
     const node = this.#tree.byInode(ino, gen);
     if (node === 0) {
       if (mapped) this.#unknown.note(ino, gen);
-      return;
+      return this.#hold(() => this.written(ino, gen, from, to, timeUs, sharedPosition, mapped));
     }
     this.#told(timeUs);
     const start = sharedPosition ? this.#runs.widen(node, from, to) : from;
@@ -373,21 +398,21 @@ export class DirtySet implements ChangeSink {
 
   appended(ino: number, gen: number, timeUs: number): void {
     const node = this.#tree.byInode(ino, gen);
-    if (node === 0) return;
+    if (node === 0) return this.#hold(() => this.appended(ino, gen, timeUs));
     this.#told(timeUs);
     this.addExtent(node, this.#tree.size[node]!, Infinity);
   }
 
   truncated(ino: number, gen: number, size: number, timeUs: number): void {
     const node = this.#tree.byInode(ino, gen);
-    if (node === 0) return;
+    if (node === 0) return this.#hold(() => this.truncated(ino, gen, size, timeUs));
     this.#told(timeUs);
     this.addExtent(node, Math.min(size, this.#tree.size[node]!), Infinity);
   }
 
   unknownContent(ino: number, gen: number): void {
     const node = this.#tree.byInode(ino, gen);
-    if (node === 0) return;
+    if (node === 0) return this.#hold(() => this.unknownContent(ino, gen));
     this.#told(Infinity);
     this.addExtent(node, 0, Infinity);
   }
@@ -406,7 +431,7 @@ export class DirtySet implements ChangeSink {
 
   attributes(ino: number, gen: number): void {
     const node = this.#tree.byInode(ino, gen);
-    if (node === 0) return;
+    if (node === 0) return this.#hold(() => this.attributes(ino, gen));
     this.#told(Infinity);
     this.#ordered.interrupted();
     this.#dirty(node).metadata = true;
@@ -415,7 +440,8 @@ export class DirtySet implements ChangeSink {
 
   closed(ino: number, gen: number): void {
     const node = this.#tree.byInode(ino, gen);
-    if (node !== 0) this.#dirty(node).closed = true;
+    if (node === 0) return this.#hold(() => this.closed(ino, gen));
+    this.#dirty(node).closed = true;
   }
 
   name(
@@ -431,7 +457,11 @@ export class DirtySet implements ChangeSink {
       this.#moved.add(`${childIno}.${childGen}`);
     }
     const parent = this.#tree.byInode(directoryIno, directoryGen);
-    if (parent === 0) return;
+    if (parent === 0) {
+      return this.#hold(() =>
+        this.name(directoryIno, directoryGen, name, childIno, childGen, change),
+      );
+    }
     this.#told(Infinity);
     this.addName(parent, name, change);
   }
@@ -446,7 +476,7 @@ export class DirtySet implements ChangeSink {
 
   lost(ino: number, gen: number): void {
     const node = this.#tree.byInode(ino, gen);
-    if (node === 0) return;
+    if (node === 0) return this.#hold(() => this.lost(ino, gen));
     this.addExtent(node, 0, Infinity).metadata = true;
   }
 

@@ -88,7 +88,7 @@ export class NameObserver {
     }
     const hasMoved = (change & (NameChange.moved | NameChange.deleted)) !== 0;
     const isUnsure = hasMoved || seen !== known || slot.stat === undefined;
-    if (isUnsure && change & NameChange.content) this.#planner.suspectContent();
+    if (isUnsure && change & NameChange.content) this.#planner.moves.suspectContent();
   }
 
   /** Looks at the names of a directory that cannot be opened, up to the first one that can. */

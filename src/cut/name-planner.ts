@@ -21,6 +21,7 @@ import type { DirtySet } from "./dirty-set.ts";
 import type { NameFilter } from "./name-filter.ts";
 import type { NameLook } from "./name-look.ts";
 import { HeldDeletions } from "./held-deletions.ts";
+import { MovedNodes } from "./moved-nodes.ts";
 import { genOf, inoOf, type Slot, slotKey } from "./slot.ts";
 
 /** What the planner leaves for the cut to do, in this order. */
@@ -54,6 +55,7 @@ export class NamePlanner {
   readonly #forget: (node: number) => void;
   readonly #guard: DeletionGuard;
   readonly #held: HeldDeletions;
+  readonly moves: MovedNodes;
   readonly #stat: Float64Array = new Float64Array(statSlots);
   readonly #linkTarget: Uint8Array = new Uint8Array(symlinkBytesMax);
   /** Directories whose times must be set when the round ends. */
@@ -90,6 +92,7 @@ export class NamePlanner {
     this.#look = options.look;
     this.#forget = options.forget;
     this.#guard = options.guard;
+    this.moves = new MovedNodes(options);
     this.#held = new HeldDeletions(options.tree, options.dirty, options.guard);
   }
 
@@ -110,7 +113,7 @@ export class NamePlanner {
       }
     }
     for (const slot of slots.values()) this.#clear(slot);
-    this.#judgeMoved();
+    this.moves.judge();
     if (this.#held.isActive) this.#held.checkUnbound(this.#limbo);
   }
 
@@ -141,42 +144,17 @@ export class NamePlanner {
   /** A new round: what waited for it is found now, or goes when the round ends. */
   beginRound(): void {
     if (this.#waiting.size > 0) this.#waiting.clear();
-    if (this.#suspectRounds > 0) this.#suspectRounds--;
+    this.moves.beginRound();
   }
 
-  /**
-   * A change of content was told of a name that has changed too, so perhaps of a file that has
-   * moved away from it: whatever moves in this round or, being told later, in the next one is read.
-   */
-  suspectContent(): void {
-    this.#suspectRounds = 2;
-  }
-
-  #suspectRounds = 0;
-
-  /** A node that has moved: what was told of its old name, or what nobody told, is looked at. */
-  #moved(node: number): void {
+  #found(node: number, { stat }: Slot): void {
     this.#leaveLimbo(node);
-    this.#dirty.addMetadata(node);
-    if (this.#filter.isActive && this.#tree.isDirectory(node)) this.#movedFolders.push(node);
-    const isFile = (this.#tree.mode[node]! & Mode.typeMask) === Mode.regular;
-    if (this.#suspectRounds > 0 && isFile) this.#dirty.addExtent(node, 0, Infinity);
-  }
-
-  /** Folders of the present plan that have moved. */
-  readonly #movedFolders: number[] = [];
-
-  /** Other names below a moved folder may be ignored now. */
-  #judgeMoved(): void {
-    if (this.#movedFolders.length === 0) return;
-    this.#filter.rules.moved();
-    const isDependent = this.#filter.rules.dependOnPlace;
-    for (const node of this.#movedFolders) if (isDependent) this.#tasks.scan(node, true);
-    this.#movedFolders.length = 0;
+    this.moves.moved(node, stat!);
   }
 
   /** Unties a node from its inode: it is ignored from now on, and stays as it is on the target. */
   release(node: number): void {
+    this.moves.forget(node);
     this.#leaveLimbo(node);
     this.touched.delete(node);
     this.#lostNames.delete(node);
@@ -374,8 +352,8 @@ export class NamePlanner {
     tree.addName(ownParent, ownName, occupant);
     this.touched.add(ownParent);
     this.touched.add(slot.parent);
-    this.#moved(node);
-    this.#moved(occupant);
+    this.#found(node, slot);
+    this.#found(occupant, there);
     return true;
   }
 
@@ -384,7 +362,8 @@ export class NamePlanner {
     const ino = this.#tree.ino[node]!;
     const gen = this.#tree.gen[node]!;
     if (ino === 0) return false;
-    return this.#dirty.hasMoved(ino, gen) || this.#isSeenElsewhere(node);
+    const isTold = this.moves.isExpected(node) || this.#dirty.hasMoved(ino, gen);
+    return isTold || this.#isSeenElsewhere(node);
   }
 
   #isSeenElsewhere(node: number): boolean {
@@ -398,7 +377,7 @@ export class NamePlanner {
   #bring(node: number, slot: Slot, slots: ReadonlyMap<string, Slot>): void {
     const tree = this.#tree;
     const { parent, name } = slot;
-    this.#moved(node);
+    this.#found(node, slot);
     const gone = this.#goneName(node, slots);
     if (gone !== 0) {
       const fromParent = tree.names.parent[gone]!;
@@ -515,6 +494,7 @@ export class NamePlanner {
     const mayReturn =
       tree.isDirectory(node) ||
       tree.ino[node] === 0 ||
+      this.moves.isExpected(node) ||
       this.#dirty.hasMoved(tree.ino[node]!, tree.gen[node]!);
     if (single && mayReturn) {
       this.#limbo.add(node);
@@ -561,6 +541,7 @@ export class NamePlanner {
     this.#tree.removeNode(node, (gone) => {
       if (isDeleted) this.#guard.removed(gone);
       this.touched.delete(gone);
+      this.moves.forget(gone);
       this.#leaveLimbo(gone);
       this.#pendingFiles.delete(gone);
       this.#lostNames.delete(gone);

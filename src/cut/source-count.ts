@@ -11,26 +11,12 @@
  * the count ends without being complete (`isOver`): what was counted is then a lower bound.
  */
 import { DirectoryEntries } from "../descriptors/index.ts";
-import {
-  type IgnoreSettings,
-  parsePatterns,
-  RuleChain,
-  ruleBytesMax,
-  ruleFileName,
-} from "../ignore/index.ts";
-import {
-  type Clock,
-  Errno,
-  type Files,
-  Mode,
-  Open,
-  Stat,
-  statSlots,
-  type Timer,
-} from "../world/index.ts";
+import { type IgnoreSettings, RuleChain } from "../ignore/index.ts";
+import { type Clock, type Files, Mode, Open, Stat, statSlots, type Timer } from "../world/index.ts";
 import { isHoldName } from "../wire/index.ts";
 import { contentShare, isCounted } from "./content-share.ts";
 import { latin1 } from "./dirty-set.ts";
+import { isRuleFileName, rulesIn } from "./folder-rules.ts";
 
 /** Folders known and not looked at yet. */
 export const waitingFolderCountMax = 131_072;
@@ -48,7 +34,6 @@ const batchBytes = 65_536;
 const stepBytes = 4000;
 
 const noName: Uint8Array = new Uint8Array(0);
-const ruleName: Uint8Array = Buffer.from(ruleFileName);
 const slash: Uint8Array = Buffer.from("/");
 
 interface Folder {
@@ -159,7 +144,7 @@ export class SourceCount {
     this.#fd = fd;
     this.#rules = folder.rules;
     this.#path = "";
-    const patterns = this.#of.ignore?.readsFiles === true ? this.#ownPatterns(fd) : [];
+    const patterns = this.#of.ignore?.readsFiles === true ? rulesIn(this.#of.files, fd) : [];
     if (patterns.length === 0 && folder.rules.isEmpty) return;
     this.#path = names.map((name) => `${latin1(name)}/`).join("");
     this.#rules = folder.rules.below(this.#path, patterns);
@@ -186,21 +171,6 @@ export class SourceCount {
     return fd;
   }
 
-  /** What the folder's rule file says. One that cannot be used leaves its folder alone. */
-  #ownPatterns(dirFd: number): readonly string[] {
-    const { files } = this.#of;
-    const flags = Open.read | Open.noFollow | Open.nonBlock;
-    const fd = files.openBeneath(dirFd, ruleName, flags, 0);
-    if (fd === -Errno.ENOENT) return [];
-    if (fd < 0) return ["*"];
-    const isFile = files.fstat(fd, this.#stat) === 0 && isCounted(this.#stat);
-    const bytes = new Uint8Array(isFile ? ruleBytesMax + 1 : 0);
-    const read = isFile ? files.pread(fd, bytes, 0, bytes.length, 0) : 0;
-    files.close(fd);
-    if (read < 0 || read > ruleBytesMax) return ["*"];
-    return parsePatterns(bytes.subarray(0, read)).patterns;
-  }
-
   #count(name: Uint8Array, stat: Float64Array): void {
     const folder = this.#folder;
     // Stopped by an entry before this one of the same batch.
@@ -221,9 +191,7 @@ export class SourceCount {
 
   /** Rule files are mirrored themselves, as the cut has it. */
   #isIgnored(name: Uint8Array, isFolder: boolean): boolean {
-    if (!isFolder && this.#of.ignore?.readsFiles === true && ruleName.length === name.length) {
-      if (Buffer.compare(ruleName, name) === 0) return false;
-    }
+    if (!isFolder && this.#of.ignore?.readsFiles === true && isRuleFileName(name)) return false;
     return this.#rules.ignores(this.#path + latin1(name) + (isFolder ? "/" : ""));
   }
 }

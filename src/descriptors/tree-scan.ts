@@ -7,7 +7,7 @@
  * equal folders equal ids but for a constant.
  */
 import { rootId, type Tree } from "../tree/index.ts";
-import { type Files, Mode, Stat, statSlots } from "../world/index.ts";
+import { type Files, Mode, Open, Stat, statSlots } from "../world/index.ts";
 import { Directories } from "./directories.ts";
 import { DirectoryEntries } from "./directory-entries.ts";
 
@@ -46,6 +46,7 @@ export class TreeScan {
   readonly #scratch: Uint8Array = new Uint8Array(attributeBytes);
   /** Of the directory that is being read. */
   #current = 0;
+  #fd = -1;
   #names: string[] = [];
   #stats: Float64Array = new Float64Array(64 * statSlots);
 
@@ -74,21 +75,28 @@ export class TreeScan {
     }
     const node = this.#current;
     if (node === 0) return true;
-    const fd = this.#directories.get(node);
+    const fd = this.#fd;
     const used = fd < 0 ? fd : this.#entries.next(fd, (name, stat) => this.#note(name, stat, fd));
     if (used > 0) return true;
-    this.#current = 0;
     if (used < 0) {
       this.#partial.add(node);
       this.#hooks.unreadable(node, used);
     }
     this.#enterAll(node, fd);
+    this.#closeCurrent();
     this.#directories.forget(node);
     return true;
   }
 
+  #closeCurrent(): void {
+    if (this.#fd >= 0) this.#files.close(this.#fd);
+    this.#fd = -1;
+    this.#current = 0;
+  }
+
   /** Lets go of what it holds open. */
   close(): void {
+    this.#closeCurrent();
     this.#directories.clear();
     this.#pending.length = 0;
   }
@@ -99,8 +107,10 @@ export class TreeScan {
     if (next === undefined) return false;
     if (next > 0) {
       this.#current = next;
-      const fd = this.#directories.get(next);
-      if (fd >= 0) this.#hooks.entering?.(next, fd);
+      const at = this.#directories.get(next);
+      // A descriptor of its own, which stands at the directory's beginning.
+      this.#fd = at < 0 ? at : this.#files.openBeneath(at, noName, Open.read | Open.directory, 0);
+      if (this.#fd >= 0) this.#hooks.entering?.(next, this.#fd);
       return true;
     }
     const first = this.#first.get(-next)!;

@@ -6,18 +6,30 @@ import { type Bye, protocolVersion } from "../wire/index.ts";
 export const programVersion = "0.1.0";
 /** Features of this version; both sides use what both have. */
 export const deltaFeature = "delta";
+export const digestsFeature = "digests";
 export const keepFeature = "keep";
 export const scrubFeature = "scrub";
 export const originsFeature = "origins";
 export const verifyFeature = "verify";
-export const features: readonly string[] = [
+const features: readonly string[] = [
   deltaFeature,
+  digestsFeature,
   keepFeature,
   "halts",
   scrubFeature,
   originsFeature,
   verifyFeature,
 ];
+
+/** What both sides say of themselves first. `without`: a feature that is not to be had now. */
+export function ourSide(without?: string): {
+  protocol: number;
+  version: string;
+  features: string[];
+} {
+  const own = features.filter((feature) => feature !== without);
+  return { protocol: protocolVersion, version: programVersion, features: own };
+}
 
 export function checkProtocol(theirs: number): void {
   if (theirs === protocolVersion) return;
@@ -31,6 +43,11 @@ export function checkProtocol(theirs: number): void {
 export function byeError(bye: Bye): SyncError {
   const known = Object.hasOwn(errorTable, bye.code);
   return new SyncError(known ? (bye.code as ErrorCode) : "PEER_REFUSED", `peer: ${bye.message}`);
+}
+
+/** What a bye means for the session that hears it; nothing when the peer just ends. */
+export function closingError(bye: Bye): SyncError | undefined {
+  return bye.code === "" ? undefined : byeError(bye);
 }
 
 /** What ended a session: an error as it is; a bug with its stack in the log, for both sides. */

@@ -9,7 +9,7 @@
  */
 import { SyncError } from "../base/index.ts";
 import type { CaptureBackend, Listener } from "../capture/index.ts";
-import { type DeletionLimit, UnknownStores } from "../cut/index.ts";
+import { type DeletionLimit, type DigestUse, UnknownStores } from "../cut/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
 import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
@@ -70,6 +70,8 @@ export interface MirrorOptions {
   /** It waits for a person; or, with TARGET_FULL and TARGET_LOW, for space. */
   onHalt?: (halt: SyncError) => void;
   onResume?: (halt: SyncError) => void;
+  /** Where digests pay; for tests. */
+  digestUse?: DigestUse;
   /** Files that are mapped already. */
   unknownStores?: UnknownStores;
   /** Whether to try again after an error that of itself is not worth it; never when absent. */

@@ -1,6 +1,15 @@
 /** Several targets on one scripted kernel, with real files: what one session drains, all know. */
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  fstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
@@ -123,6 +132,7 @@ async function rig(context: TestContext, count: number, files: Files = native())
       share: "",
       subpath: "",
       device: "test",
+      digestUse: { treeMin: 0, directoryMin: 0 },
       connect: () => {
         const [near, far] = memoryLinkPair({ clock: world.clock, limits: linkLimits });
         replica.link = near;
@@ -276,4 +286,44 @@ test("a page that was dirty when its file was mapped is read for every target", 
   all.backend.readable();
   const isThere = ({ content }: Replica): boolean => content("one") === "store";
   await all.until("all have it", () => all.replicas.every(isThere));
+});
+
+test("what changes while the manifest is taken is sent, though it looked equal", async (t) => {
+  let surveyed = (): void => {};
+  let rootIno = 0;
+  const files = new Proxy(native(), {
+    get(of, name) {
+      const value: unknown = Reflect.get(of, name);
+      if (typeof value !== "function") return value;
+      if (name !== "scanDirectory") return (value as () => unknown).bind(of);
+      return (fd: number, bytes: Uint8Array): number => {
+        const used = of.scanDirectory(fd, bytes);
+        if (used === 0 && fstatSync(fd).ino === rootIno) surveyed();
+        return used;
+      };
+    },
+  });
+  const all = await rig(t, 1, files);
+  rootIno = statSync(all.source).ino;
+  const [replica] = all.replicas as [Replica];
+  const path = join(all.source, "one");
+  utimesSync(path, 1, 1);
+  all.backend.script.push((sink) => sink.attributes(...all.idOf("one")));
+  all.backend.readable();
+  const isEven = (): boolean => statSync(join(replica.path, "one")).mtimeMs === 1000;
+  await all.until("the time is there", isEven);
+
+  let changes = 0;
+  surveyed = (): void => {
+    if (changes++ > 0) return;
+    const told = change(all, "one", "newer");
+    utimesSync(path, 1, 1);
+    all.backend.script.push(told);
+    all.backend.readable();
+  };
+  replica.link!.close();
+  await all.until("it is live again", () => replica.liveCount === 2);
+  await all.until("it has the change", () => replica.content("one") === "newer");
+  // Nothing was scanned but by the survey.
+  assert.equal(changes, 1);
 });

@@ -1,7 +1,7 @@
 /** What a `SourceSession` is given, and what it tells of itself. */
 import type { SyncError } from "../base/index.ts";
 import type { CaptureBackend } from "../capture/index.ts";
-import type { CutCounters, DeletionLimit, UnknownStores } from "../cut/index.ts";
+import type { CutCounters, DeletionLimit, DigestUse, UnknownStores } from "../cut/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
 import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
@@ -29,6 +29,8 @@ export interface SourceSessionOptions {
   checksum?: boolean;
   /** Files that were stored to before the tree knew them; outlives the session. */
   unknownStores?: UnknownStores;
+  /** Where digests pay; for tests. */
+  digestUse?: DigestUse;
   /** The target waits for space; undefined when it goes on. */
   onTargetHalt?: (halt: SyncError | undefined) => void;
   /** Compares what the target has with the source while it is live; absent for never. */
@@ -59,4 +61,14 @@ export interface SourceStatus extends CutCounters, ScrubCounters {
   lagUs: number;
   /** Wall clock of the newest epoch known to be applied. */
   ackedWallMs: number;
+}
+
+/** An epoch on its way, until the target has acknowledged it. */
+export interface SentEpoch {
+  epoch: number;
+  oldestUs: number;
+  wallMs: number;
+  live: boolean;
+  /** Node ids that may be used again when the target has applied the epoch. */
+  freedIds: readonly number[];
 }

@@ -12,7 +12,7 @@
 import type { ActorHandle, Channel, Context, Graph, Shortcut } from "../actor/index.ts";
 import { assert, SyncError } from "../base/index.ts";
 import type { Listener } from "../capture/index.ts";
-import { adoptEntry, Cutter } from "../cut/index.ts";
+import { Cutter, type ManifestTaker } from "../cut/index.ts";
 import { Tree } from "../tree/index.ts";
 import type { Timer } from "../world/index.ts";
 import {
@@ -20,36 +20,32 @@ import {
   type Bye,
   decodeAnswer,
   decodeBye,
-  decodeManifestEntry,
-  decodeManifestOrigin,
   decodeProblem,
   decodeWelcome,
   encodeControl,
   f64,
   FrameReader,
   FrameType,
-  type ManifestEntry,
   OpWriter,
-  protocolVersion,
   type Welcome,
 } from "../wire/index.ts";
 import { Asker } from "./asker.ts";
+import { beginManifest } from "./begin-manifest.ts";
 import {
   asFailure,
   asSyncError,
   byeError,
   checkProtocol,
   deltaFeature,
-  features,
   keepFeature,
-  programVersion,
+  ourSide,
 } from "./greeting.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { drainMsMax, greetingMsMax, timerEarlyUs, windowBytesMax } from "./limits.ts";
 import { makeScrub } from "./scrub.ts";
 import { type Scrubber, startScrub } from "./scrubber.ts";
 import { wireSource } from "./source-graph.ts";
-import type { SourceSessionOptions, SourceStatus } from "./source-options.ts";
+import type { SentEpoch, SourceSessionOptions, SourceStatus } from "./source-options.ts";
 
 const idleMs = 2000;
 /** As many epochs on their way to the target are live work, which a scrub does not add to. */
@@ -57,15 +53,6 @@ const quietEpochCount = 16;
 const noScrub = makeScrub(0);
 /** Full native drains in one step; then the event loop has its turn. */
 const drainCountPerStep = 64;
-
-interface SentEpoch {
-  epoch: number;
-  oldestUs: number;
-  wallMs: number;
-  live: boolean;
-  /** Node ids that may be used again when the target has applied the epoch. */
-  freedIds: readonly number[];
-}
 
 type Phase = "greeting" | "manifest" | "mirroring" | "ended";
 
@@ -204,15 +191,7 @@ export class SourceSession {
       onClose: (error) =>
         this.#finish(error ?? new SyncError("LINK_LOST", "the target closed the link")),
     });
-    const hello = encodeControl({
-      protocol: protocolVersion,
-      version: programVersion,
-      features: [...features],
-      intent: "send",
-      share,
-      subpath,
-      device,
-    });
+    const hello = encodeControl({ ...ourSide(), intent: "send", share, subpath, device });
     this.#control.control(FrameType.hello, hello);
   }
 
@@ -369,6 +348,7 @@ export class SourceSession {
   #stepCut(context: Context): void {
     this.#context = context;
     if (this.#changes.rx.available() > 0) this.#changes.rx.commit(1);
+    if (this.#manifest !== undefined) return this.#stepManifest(context, this.#manifest);
     if (this.#phase !== "mirroring") return;
     this.#flushOutbox();
     const now = this.#options.world.clock.monotonicUs();
@@ -482,12 +462,6 @@ export class SourceSession {
         return this.#onPong(bytes, start, end);
       case FrameType.welcome:
         return this.#onWelcome(decodeWelcome(bytes, start, end));
-      case FrameType.manifestEntry:
-        return this.#onManifest(decodeManifestEntry(bytes, start, end));
-      case FrameType.manifestOrigin:
-        return this.#onManifest(decodeManifestOrigin(bytes, start, end));
-      case FrameType.manifestEnd:
-        return this.#onManifestEnd();
       case FrameType.problem: {
         const { count, ...problem } = decodeProblem(bytes, start, end);
         this.#options.problems.add({ side: "target", ...problem }, count);
@@ -498,6 +472,7 @@ export class SourceSession {
       case FrameType.bye:
         return this.#finish(byeError(decodeBye(bytes, start, end)));
     }
+    if (this.#manifest?.take(type, bytes, start, end) === true) return this.#cut.wake();
     throw new SyncError("PEER_MALFORMED", `frame type ${type} has no place here`);
   }
 
@@ -508,7 +483,9 @@ export class SourceSession {
     const canKeep = this.#asker.isEnabled && welcome.features.includes(keepFeature);
     this.#cutter.kept.isEnabled = canKeep;
     this.#welcome = welcome;
+    this.#manifest = beginManifest(this.#options, welcome, this.#cutter, this.#tree, this.#control);
     this.#phase = "manifest";
+    this.#cut.wake();
   }
 
   #welcome: Welcome | undefined;
@@ -531,16 +508,20 @@ export class SourceSession {
     });
   }
 
-  #onManifest(entry: ManifestEntry): void {
-    if (this.#phase !== "manifest") throw new SyncError("PEER_MALFORMED", "a stray manifest entry");
-    adoptEntry(this.#tree, entry, this.#cutter.kept, this.#cutter.origins);
-  }
+  /** The target tells what it has, from the welcome to the first cut. */
+  #manifest: ManifestTaker | undefined;
 
-  #onManifestEnd(): void {
-    if (this.#phase !== "manifest") throw new SyncError("PEER_MALFORMED", "a stray manifest end");
+  #stepManifest(context: Context, manifest: ManifestTaker): void {
+    try {
+      if (manifest.step()) context.wake();
+    } catch (error) {
+      return this.#finish(asSyncError(error));
+    }
+    if (!manifest.isDone) return;
+    this.#manifest = undefined;
     this.#phase = "mirroring";
-    this.#cutter.begin();
-    this.#cut.wake();
+    this.#cutter.begin(manifest);
+    context.wake();
   }
 
   #onAck(bytes: Uint8Array, start: number, end: number): void {

@@ -9,21 +9,13 @@
  * all; what is held of an unfinished one is thrown away when the link ends.
  */
 import type { ActorHandle, Channel, Context, Graph, Shortcut } from "../actor/index.ts";
-import {
-  Applier,
-  Backup,
-  type BackupPlace,
-  DigestReader,
-  ownerFiles,
-  TargetScan,
-} from "../apply/index.ts";
+import { Applier, Backup, type BackupPlace, DigestReader, ownerFiles } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import type { MountLog, Problem, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import { Tree } from "../tree/index.ts";
 import type { Files, Timer, World } from "../world/index.ts";
 import {
-  type Bye,
   type Commit,
   CommitFlag,
   commitFrameBytes,
@@ -32,6 +24,7 @@ import {
   decodeBye,
   decodeCommit,
   decodeEpoch,
+  decodeExpand,
   decodeOperation,
   encodeControl,
   firstOperationType,
@@ -39,11 +32,16 @@ import {
   FrameType,
   mixChecksum,
   OpWriter,
-  protocolVersion,
-  tellEntry,
   wholeEpoch,
 } from "../wire/index.ts";
-import { asFailure, asSyncError, byeError, features, programVersion } from "./greeting.ts";
+import {
+  asFailure,
+  asSyncError,
+  closingError,
+  digestsFeature,
+  originsFeature,
+  ourSide,
+} from "./greeting.ts";
 import { Answerer } from "./answerer.ts";
 import { EarlyFiles } from "./early-files.ts";
 import { EpochBackup } from "./epoch-backup.ts";
@@ -56,11 +54,10 @@ import {
   timerEarlyUs,
   windowBytesMax,
 } from "./limits.ts";
+import { ManifestTeller } from "./manifest-teller.ts";
 import { type FreeLimit, lowLookMs, SpaceFloor } from "./space-floor.ts";
 import { wireTarget } from "./target-graph.ts";
 
-/** Batches of directory entries scanned in one step. */
-const scanStepsPerTurn = 8;
 const idleMs = 1000;
 
 export interface TargetSessionOptions {
@@ -113,7 +110,9 @@ export class TargetSession {
   readonly #epochBackup: EpochBackup | undefined;
   readonly #early: EarlyFiles;
   readonly #floor: SpaceFloor;
-  #scan: TargetScan | undefined;
+  /** Tells the manifest, from the first step to the source's first operation. */
+  #teller: ManifestTeller | undefined;
+  #isMirroring = false;
   readonly #reader: FrameReader;
   readonly #writer: OpWriter;
   readonly #epochs: Channel<HeldEpoch>;
@@ -125,7 +124,6 @@ export class TargetSession {
   readonly #quick: Shortcut<Uint8Array>;
   readonly #ready: HeldEpoch[] = [];
   #held: HeldEpoch;
-  #isScanning = true;
   #isStreaming = true;
   #consumed = 0;
   #credited = 0;
@@ -242,14 +240,10 @@ export class TargetSession {
 
   #welcome(): void {
     const { privileged } = this.#options;
+    // It remembers no origins, so digests are to be without them too.
     this.#writer.control(
       FrameType.welcome,
-      encodeControl({
-        protocol: protocolVersion,
-        version: programVersion,
-        features: [...features],
-        privileged,
-      }),
+      encodeControl({ ...ourSide(originsFeature), privileged }),
     );
   }
 
@@ -290,26 +284,35 @@ export class TargetSession {
 
   #onFrame(type: number, bytes: Uint8Array, start: number, end: number): void {
     if (type === FrameType.commit) {
+      if (!this.#isMirroring) this.#endManifest();
       this.#onCommit(bytes, start, end);
     } else if (type >= firstOperationType) {
-      if (this.#isScanning) {
-        throw new SyncError("PEER_MALFORMED", "operations before the manifest was sent");
-      }
+      if (!this.#isMirroring) this.#endManifest();
       this.#onOperation(type, bytes, start, end);
     } else if (type === FrameType.ask) {
       if (this.#isStreaming && !this.#held.isEmpty) this.#handOver();
       this.#answerer.add(decodeAsk(bytes, start, end), this.#handedOverCount);
       this.#consumed += end - start + 5;
       this.#apply.wake();
+    } else if (type === FrameType.expand && this.#teller !== undefined) {
+      this.#teller.expand(decodeExpand(bytes, start, end));
     } else if (type === FrameType.ping) {
       this.#writer.control(FrameType.pong, bytes.slice(start, end));
     } else if (type === FrameType.resume) {
       this.resume();
     } else if (type === FrameType.bye) {
-      this.#finish(closing(decodeBye(bytes, start, end)));
+      this.#finish(closingError(decodeBye(bytes, start, end)));
     } else if (type !== FrameType.pong) {
       throw new SyncError("PEER_MALFORMED", `frame type ${type} has no place here`);
     }
+  }
+
+  #endManifest(): void {
+    if (this.#teller?.isScanning !== false) {
+      throw new SyncError("PEER_MALFORMED", "operations before the manifest was sent");
+    }
+    this.#isMirroring = true;
+    this.#teller = undefined;
   }
 
   #onOperation(type: number, bytes: Uint8Array, start: number, end: number): void {
@@ -352,7 +355,7 @@ export class TargetSession {
   }
 
   #stepReceive(context: Context): void {
-    if (this.#isScanning) this.#stepScan(context);
+    if (!this.#isMirroring) this.#stepManifest(context);
     while (this.#ready.length > 0 && this.#epochs.tx.fits(this.#ready[0]!)) {
       this.#epochs.tx.send(this.#ready.shift()!);
     }
@@ -404,31 +407,33 @@ export class TargetSession {
     else this.#options.link.resume();
   }
 
-  #stepScan(context: Context): void {
-    try {
-      for (let i = 0; i < scanStepsPerTurn; i++) {
-        if (this.#isBlocked) return;
-        this.#scan ??= new TargetScan({
-          ...this.#options,
-          tree: this.#tree,
-          tell: (entry) => tellEntry(this.#writer, entry),
-          kept: this.#options.canKeep ? (node, key) => this.#applier.adopt(node, key) : undefined,
-          removeLeftover: this.#backup && ((name) => this.#backup!.removeLeftover(name)),
-        });
-        if (this.#scan.step()) continue;
-        this.#isScanning = false;
-        this.#applier.mounts = this.#scan.mounts;
+  #makeTeller(): ManifestTeller {
+    const { world, canKeep, sourceFeatures } = this.#options;
+    return new ManifestTeller({
+      ...this.#options,
+      tree: this.#tree,
+      kept: canKeep ? (node, key) => this.#applier.adopt(node, key) : undefined,
+      removeLeftover: this.#backup && ((name) => this.#backup!.removeLeftover(name)),
+      sha256: sourceFeatures.includes(digestsFeature) ? world.hashes.sha256 : undefined,
+      writer: this.#writer,
+      scanned: (mounts) => {
+        this.#applier.mounts = mounts;
         this.#backup?.begin();
-        for (const path of this.#scan.mounts) this.#options.mounts?.add(path);
-        this.#writer.control(FrameType.manifestEnd, new Uint8Array(0));
-        return;
-      }
+        for (const path of mounts) this.#options.mounts?.add(path);
+      },
+    });
+  }
+
+  #stepManifest(context: Context): void {
+    if (this.#isBlocked) return;
+    try {
+      this.#teller ??= this.#makeTeller();
+      const more = this.#teller.step();
       this.#writer.flush();
+      if (more) context.wake();
     } catch (error) {
       this.#bye(asSyncError(error));
-      return;
     }
-    context.wake();
   }
 
   #stepApply(context: Context): void {
@@ -584,8 +589,4 @@ export class TargetSession {
       this.#end(error);
     });
   }
-}
-
-function closing(bye: Bye): SyncError | undefined {
-  return bye.code === "" ? undefined : byeError(bye);
 }

@@ -20,7 +20,6 @@ import {
   FrameReader,
   FrameType,
   OpWriter,
-  protocolVersion,
   type VerifyAnswer,
   type VerifyAsk,
   verifyAskCountMax,
@@ -28,7 +27,7 @@ import {
   VerifyKind,
 } from "../wire/index.ts";
 import { Errno, Stat, statSlots, type Timer, type World } from "../world/index.ts";
-import { byeError, checkProtocol, features, programVersion, verifyFeature } from "./greeting.ts";
+import { byeError, checkProtocol, ourSide, verifyFeature } from "./greeting.ts";
 import { greetingMsMax, pingMs, silenceMsMax } from "./limits.ts";
 
 const saltBytes = 16;
@@ -106,10 +105,9 @@ export class VerifyLink implements RemoteTree {
         this.#fail(error ?? new SyncError("LINK_LOST", "the target has closed the link"));
       },
     });
-    const version = { protocol: protocolVersion, version: programVersion };
     const place = { intent: "verify", share, subpath, device };
     const verify = { salt: Buffer.from(this.salt).toString("hex"), rate };
-    const hello = { ...version, features: [...features], ...place, verify };
+    const hello = { ...ourSide(), ...place, verify };
     this.#writer.control(FrameType.hello, encodeControl(hello));
     this.#listen();
   }

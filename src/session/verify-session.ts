@@ -22,7 +22,6 @@ import {
   FrameType,
   type Hello,
   OpWriter,
-  protocolVersion,
   type VerifyAnswer,
   type VerifyAsk,
   verifyAskCountMax,
@@ -30,7 +29,7 @@ import {
   VerifyKind,
 } from "../wire/index.ts";
 import { type Files, Stat, type Timer, type World } from "../world/index.ts";
-import { asFailure, byeError, features, programVersion } from "./greeting.ts";
+import { asFailure, byeError, ourSide } from "./greeting.ts";
 import { pingMs, silenceMsMax } from "./limits.ts";
 
 /** Work without a turn for others; and while a mirror is served. */
@@ -97,9 +96,8 @@ export class VerifySession {
 
   /** Says welcome and begins. `early` are bytes that came behind the hello. */
   start(early: Uint8Array): void {
-    const version = { protocol: protocolVersion, version: programVersion };
-    const welcome = { ...version, features: [...features], privileged: false };
-    this.#writer.control(FrameType.welcome, encodeControl(welcome));
+    const welcome = encodeControl({ ...ourSide(), privileged: false });
+    this.#writer.control(FrameType.welcome, welcome);
     this.#listen();
     if (early.length > 0) this.onData(early);
   }

@@ -19,6 +19,7 @@ import { decodeManifestEntry, decodeManifestOrigin } from "./manifest.ts";
 import { decodeCommit, decodeOperation, type Operations } from "./op-decoder.ts";
 import type { Origin } from "./origin.ts";
 import { frameBytesMax, FrameType } from "./protocol.ts";
+import { decodeExpand, decodeExpanded, decodeSubtree } from "./subtree.ts";
 import { decodeVerifyAnswer, decodeVerifyAsk, type VerifyAnswer, VerifyKind } from "./verify.ts";
 
 export interface FuzzCounts {
@@ -123,6 +124,12 @@ export const decodeAny: Consume = (type, bytes, start, end) => {
     }
     case FrameType.answer:
       return digests(decodeAnswer(bytes, start, end).part);
+    case FrameType.subtree:
+      return void decodeSubtree(bytes, start, end);
+    case FrameType.expand:
+      return expect(decodeExpand(bytes, start, end).directories.length > 0, "nothing to expand");
+    case FrameType.expanded:
+      return void decodeExpanded(bytes, start, end);
     case FrameType.verifyAsk: {
       const ask = decodeVerifyAsk(bytes, start, end);
       for (const name of Buffer.from(ask.path).toString("latin1").split("/")) {

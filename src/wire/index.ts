@@ -65,6 +65,16 @@ export {
   symlinkBytesMax,
   writeBytesMax,
 } from "./protocol.ts";
+export {
+  decodeExpand,
+  decodeExpanded,
+  decodeSubtree,
+  encodeExpand,
+  encodeExpanded,
+  encodeSubtree,
+  expandCountMax,
+} from "./subtree.ts";
+export type { Expand, Subtree } from "./subtree.ts";
 export { decodeEpoch, wholeEpoch } from "./whole-epoch.ts";
 export {
   decodeVerifyAnswer,

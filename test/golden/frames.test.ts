@@ -8,11 +8,14 @@ import {
   decodeAsk,
   decodeBye,
   decodeCommit,
+  decodeExpand,
+  decodeExpanded,
   decodeHello,
   decodeManifestEntry,
   decodeManifestOrigin,
   decodeOperation,
   decodeProblem,
+  decodeSubtree,
   decodeVerifyAnswer,
   decodeVerifyAsk,
   decodeWelcome,
@@ -21,8 +24,11 @@ import {
   encodeAsk,
   encodeControl,
   encodeDigest,
+  encodeExpand,
+  encodeExpanded,
   encodeManifestEntry,
   encodeManifestOrigin,
+  encodeSubtree,
   encodeVerifyAnswer,
   encodeVerifyAsk,
   FrameReader,
@@ -108,6 +114,8 @@ const origin = {
   ctimeNsec: 987_654_321,
 };
 
+/** As many bytes as a digest has. */
+const letters = "abcdefghijklmnopqrstuvwxyzabcdef";
 const verifyStat = { mode: 0o100644, nlink: 2, uid: 1000, gid: 100, rdev: 0, size: 5_000_000_000 };
 const verifyTimes = { mtimeSec: 1_700_000_000, mtimeNsec: 123_456_789, ctimeSec: 9, ctimeNsec: 8 };
 const verifyRead = { errno: 0, linkErrno: 0, link: none, attributesErrno: 0 };
@@ -160,6 +168,18 @@ const frames: Record<string, (writer: OpWriter) => void> = {
     ),
   halt: (w) => w.control(FrameType.halt, encodeControl({ code: "TARGET_LOW", message: "full" })),
   resume: (w) => w.control(FrameType.resume, none),
+  subtree: (w) =>
+    w.control(
+      FrameType.subtree,
+      encodeSubtree({ directory: 5, first: 70_000, count: 3_000_000_000, digest: text(letters) }),
+    ),
+  "subtree-without-digest": (w) =>
+    w.control(FrameType.subtree, encodeSubtree({ directory: 5, first: 7, count: 3, digest: none })),
+  expand: (w) =>
+    w.control(FrameType.expand, encodeExpand({ isDeep: false, directories: [1, 65_537] })),
+  "expand-deep": (w) =>
+    w.control(FrameType.expand, encodeExpand({ isDeep: true, directories: [5] })),
+  expanded: (w) => w.control(FrameType.expanded, encodeExpanded(65_537)),
   ask: (w) => w.control(FrameType.ask, encodeAsk(ask)),
   "ask-digest": (w) =>
     w.control(
@@ -329,6 +349,12 @@ function told(type: number, bytes: Uint8Array, start: number, end: number): stri
       return readable(decodeAsk(bytes, start, end));
     case FrameType.answer:
       return readable(decodeAnswer(bytes, start, end));
+    case FrameType.subtree:
+      return readable(decodeSubtree(bytes, start, end));
+    case FrameType.expand:
+      return readable(decodeExpand(bytes, start, end));
+    case FrameType.expanded:
+      return readable(decodeExpanded(bytes, start, end));
     case FrameType.verifyAsk:
       return readable(decodeVerifyAsk(bytes, start, end));
     case FrameType.verifyAnswer:

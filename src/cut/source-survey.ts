@@ -1,0 +1,142 @@
+/**
+ * `SourceSurvey`: what the source has, read once while the target reads what it has, so that the
+ * two can be compared by digests before a single entry has been told.
+ *
+ * What is equal then is not read again: whatever changes from the beginning of the survey on is held
+ * back by the dirty set, until the tree has been taken. So directories are watched before they are
+ * read, as in a scan.
+ * Left out is what the cut leaves out: ignored entries, other mounts, reserved names. A directory
+ * that has any of these, or a rule file, or that cannot be read, has no digest, because the cut has
+ * something to learn from it. In steps. Memory: a tree, until the manifest has been taken.
+ */
+import { TreeScan } from "../descriptors/index.ts";
+import { type IgnoreSettings, RuleChain } from "../ignore/index.ts";
+import { DirectoryDigests, Origins, rootId, Tree } from "../tree/index.ts";
+import { type Files, Mode, Stat, statSlots } from "../world/index.ts";
+import { isHoldName } from "../wire/index.ts";
+import { latin1 } from "./dirty-set.ts";
+import { isRuleFileName, rulesIn } from "./folder-rules.ts";
+
+const noName: Uint8Array = new Uint8Array(0);
+
+export interface SourceSurveyOptions {
+  readonly files: Files;
+  readonly rootFd: number;
+  /** No rules when absent. */
+  readonly ignore?: IgnoreSettings;
+  readonly sha256: (bytes: Uint8Array) => Uint8Array;
+  /** The target remembers them: they are part of what is compared. */
+  readonly hasOrigins: boolean;
+  /** To be called before a directory is read; 0, or a negative errno. */
+  readonly watchDirectory: (fd: number, ino: number, gen: number) => number;
+}
+
+/** The rules that hold in a directory, and its path: Latin-1, with a slash at its end. */
+interface Place {
+  readonly rules: RuleChain;
+  readonly path: string;
+}
+
+export class SourceSurvey {
+  readonly tree: Tree = new Tree();
+  readonly digests: DirectoryDigests;
+  readonly origins: Origins | undefined;
+  /** It has ended, complete or not. */
+  isOver = false;
+  isComplete = false;
+  readonly #of: SourceSurveyOptions;
+  readonly #scan: TreeScan | undefined;
+  readonly #places: Map<number, Place> = new Map();
+  readonly #base: RuleChain;
+  /** Directories from which the cut has something to learn. */
+  readonly #strange: Set<number> = new Set();
+  #mount = 0;
+
+  constructor(options: SourceSurveyOptions) {
+    this.#of = options;
+    const { files, rootFd, ignore } = options;
+    this.#base = new RuleChain(ignore?.first ?? [], ignore?.last ?? []);
+    this.origins = options.hasOrigins ? new Origins() : undefined;
+    this.digests = new DirectoryDigests(this.tree, options.sha256, this.origins);
+    const stat = new Float64Array(statSlots);
+    if (files.statAt(rootFd, noName, stat) < 0) {
+      this.stop();
+      return;
+    }
+    this.#mount = stat[Stat.mount]!;
+    this.#scan = new TreeScan(files, rootFd, this.tree, stat, {
+      admits: (parent, name, one) => this.#admits(parent, name, one),
+      entering: (directory, dirFd) => this.#enter(directory, dirFd),
+      entered: (node, _, __, one) => this.#bind(node, one),
+      left: (directory, first, end, isWhole) => {
+        this.#places.delete(directory);
+        this.digests.add(directory, first, end, !isWhole || this.#strange.delete(directory));
+      },
+      unreadable: () => {},
+    });
+  }
+
+  /** Reads one batch of entries; false when it is over. */
+  step(): boolean {
+    if (this.isOver) return false;
+    if (this.#scan!.step()) return true;
+    this.isComplete = true;
+    this.isOver = true;
+    return false;
+  }
+
+  stop(): void {
+    this.isOver = true;
+    this.#scan?.close();
+  }
+
+  #enter(directory: number, dirFd: number): void {
+    const { ino, gen } = this.tree;
+    const watched = this.#of.watchDirectory(dirFd, ino[directory]!, gen[directory]!);
+    if (watched < 0) this.#strange.add(directory);
+    const patterns = this.#of.ignore?.readsFiles === true ? rulesIn(this.#of.files, dirFd) : [];
+    const above = this.#above(directory);
+    if (patterns.length === 0 && above.rules.isEmpty) return;
+    const id = this.tree.firstName[directory]!;
+    const path = id === 0 ? "" : `${above.path}${latin1(this.tree.names.bytes(id))}/`;
+    this.#places.set(directory, { path, rules: above.rules.below(path, patterns) });
+  }
+
+  /** Without rules nobody asks for the path. */
+  #above(directory: number): Place {
+    const id = this.tree.firstName[directory]!;
+    const known = id === 0 ? undefined : this.#places.get(this.tree.names.parent[id]!);
+    if (known !== undefined) return known;
+    return { rules: this.#base, path: id === 0 ? "" : this.#pathOf(this.tree.names.parent[id]!) };
+  }
+
+  #pathOf(directory: number): string {
+    const components = this.tree.pathComponents(directory) ?? [];
+    return components.map((name) => `${latin1(name)}/`).join("");
+  }
+
+  #bind(node: number, stat: Float64Array): void {
+    const [ino, gen] = [stat[Stat.ino]!, stat[Stat.gen]!];
+    this.tree.bindInode(node, ino, gen);
+    const isFile = (stat[Stat.mode]! & Mode.typeMask) === Mode.regular;
+    const ctimeSec = isFile ? stat[Stat.ctimeSec]! : 0;
+    const ctimeNsec = isFile ? stat[Stat.ctimeNsec]! : 0;
+    this.origins?.set(node, { ino, gen, ctimeSec, ctimeNsec });
+  }
+
+  #admits(parent: number, name: Uint8Array, stat: Float64Array): boolean {
+    const isAdmitted = this.#isMirrored(parent, name, stat);
+    if (!isAdmitted || isRuleFileName(name)) this.#strange.add(parent);
+    return isAdmitted;
+  }
+
+  #isMirrored(parent: number, name: Uint8Array, stat: Float64Array): boolean {
+    if (stat[Stat.mount] !== this.#mount || (parent === rootId && isHoldName(name))) return false;
+    const place = this.#places.get(parent);
+    if (place === undefined) return true;
+    const isFolder = (stat[Stat.mode]! & Mode.typeMask) === Mode.directory;
+    // Rule files are mirrored themselves, as the cut has it.
+    if (!isFolder && this.#of.ignore?.readsFiles === true && isRuleFileName(name)) return true;
+    return !place.rules.ignores(place.path + latin1(name) + (isFolder ? "/" : ""));
+  }
+}
