@@ -33,6 +33,7 @@ import "../src/cut/attribute-list.test.ts";
 import "../src/cut/cutter-progress.test.ts";
 import "../src/cut/cutter.test.ts";
 import "../src/cut/deletion-guard.test.ts";
+import "../src/cut/held-changes.test.ts";
 import "../src/cut/mapped-stores.test.ts";
 import "../src/cut/name-filter.test.ts";
 import "../src/cut/shared-position.test.ts";

@@ -2,9 +2,9 @@
  * `SourceSurvey`: what the source has, read once while the target reads what it has, so that the
  * two can be compared by digests before a single entry has been told.
  *
- * What is equal then is not read again: whatever changes from the beginning of the survey on is held
- * back by the dirty set, until the tree has been taken. So directories are watched before they are
- * read, as in a scan.
+ * What is equal then is not read again: whatever changes from the beginning of the survey on is
+ * held back by the dirty set, until the tree has been taken. So directories are watched before they
+ * are read, as in a scan.
  * Left out is what the cut leaves out: ignored entries, other mounts, reserved names. A directory
  * that has any of these, or a rule file, or that cannot be read, has no digest, because the cut has
  * something to learn from it. In steps. Memory: a tree, until the manifest has been taken.
