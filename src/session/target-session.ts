@@ -360,7 +360,7 @@ export class TargetSession {
       this.#epochs.tx.send(this.#ready.shift()!);
     }
     this.#pauseWhen(this.#ready.length > 0 && !this.#isListeningLow());
-    if (this.#consumed + this.#held.bytes - this.#credited >= creditBytesMin) this.#send.wake();
+    if (this.#owesCredit) this.#send.wake();
     this.#listen(context);
   }
 
@@ -446,7 +446,8 @@ export class TargetSession {
         if (this.#mustWait(epoch)) break;
         if (!this.#isBackedUp(epoch)) return context.wake();
         this.#applyEpoch(epoch);
-        this.#acks.tx.send(this.status.epoch);
+        // Of a stream without end in sight the source hears as often as its window needs it.
+        if (epoch.commit !== undefined || this.#owesCredit) this.#acks.tx.send(this.status.epoch);
         this.#epochs.rx.commit(1);
       }
     } catch (error) {
@@ -539,8 +540,11 @@ export class TargetSession {
   #stepSend(): void {
     const applied = this.#acks.rx.available();
     this.#acks.rx.commit(applied);
-    const consumed = this.#consumed + this.#held.bytes;
-    if (applied > 0 || consumed - this.#credited >= creditBytesMin) this.#acknowledge();
+    if (applied > 0 || this.#owesCredit) this.#acknowledge();
+  }
+
+  get #owesCredit(): boolean {
+    return this.#consumed + this.#held.bytes - this.#credited >= creditBytesMin;
   }
 
   #acknowledge(): void {
