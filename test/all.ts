@@ -18,6 +18,7 @@ import "../src/apply/applier.test.ts";
 import "../src/apply/backup-folder.test.ts";
 import "../src/apply/backup.test.ts";
 import "../src/apply/digest-reader.test.ts";
+import "../src/apply/new-file-lane.test.ts";
 import "../src/apply/owner-files.test.ts";
 import "../src/apply/staged-count.test.ts";
 import "../src/capture/capture-hub.test.ts";

@@ -95,5 +95,6 @@ NAPI_MODULE_INIT()
 	capture_exports(env, exports);
 	inotify_exports(env, exports);
 	delta_exports(env, exports);
+	lane_exports(env, exports);
 	return exports;
 }

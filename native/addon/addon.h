@@ -48,6 +48,7 @@ void tls_exports(napi_env env, napi_value exports);
 void capture_exports(napi_env env, napi_value exports);
 void inotify_exports(napi_env env, napi_value exports);
 void delta_exports(napi_env env, napi_value exports);
+void lane_exports(napi_env env, napi_value exports);
 
 /* statfs magics of filesystems that are treated in a way of their own. */
 #define EXT_MAGIC 0xEF53

@@ -13,10 +13,11 @@ import { SyncError } from "../base/index.ts";
 import { type Problem, ProblemLog } from "../model/index.ts";
 import { rootId, Tree } from "../tree/index.ts";
 import { decodeOperation, FrameReader, OpWriter } from "../wire/index.ts";
-import { type Files, Open } from "../world/index.ts";
+import { type Files, type Lanes, Open } from "../world/index.ts";
 import { native } from "../world/node/index.ts";
 import { Applier } from "./applier.ts";
 import type { Discard } from "./discard.ts";
+import { NewFileLane } from "./new-file-lane.ts";
 
 export const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
 export const noBytes = new Uint8Array(0);
@@ -31,6 +32,7 @@ export class TargetRig {
   readonly tree: Tree = new Tree();
   readonly problems: Problem[] = [];
   readonly applier: Applier;
+  readonly lane: NewFileLane | undefined;
   readonly writer: OpWriter;
   readonly #before: string;
 
@@ -39,6 +41,7 @@ export class TargetRig {
     files: Files = native(),
     root?: string,
     makeDiscard?: (rig: TargetRig, problems: ProblemLog) => Discard,
+    lanes?: Lanes,
   ) {
     this.files = files;
     this.folder = fs.mkdtempSync(join(tmpdir(), "lockstep-apply-"));
@@ -54,8 +57,11 @@ export class TargetRig {
     const problems = new ProblemLog((problem) => this.problems.push(problem));
     const discard = makeDiscard?.(this, problems);
     this.applier = new Applier(files, this.rootFd, this.tree, problems, discard);
+    const { applier, tree, rootFd } = this;
+    if (lanes !== undefined) this.lane = new NewFileLane({ lanes, applier, tree, rootFd });
+    const to = this.lane ?? applier;
     const reader = new FrameReader((type, bytes, start, end) =>
-      decodeOperation(type, bytes, start, end, this.applier),
+      decodeOperation(type, bytes, start, end, to),
     );
     this.writer = new OpWriter((piece) => reader.push(piece));
   }
@@ -97,6 +103,7 @@ export class TargetRig {
   /** The disk has what the tree says, and nothing else. */
   checkDisk(content?: ReadonlyMap<number, Buffer>): void {
     const { tree } = this;
+    this.lane?.settle();
     const inodes = new Map<number, number>();
     const pending: [number, Buffer][] = [[rootId, Buffer.from(this.root)]];
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
@@ -138,6 +145,7 @@ export class TargetRig {
 
   /** Closes all; with `keep` the folder stays. */
   end(): void {
+    this.lane?.close();
     this.applier.close();
     assert.deepEqual(this.holdNames(), [], "a hold name was left behind");
     this.checkOutside();
@@ -194,9 +202,10 @@ export function fuzzApplier(
   seed: number,
   steps: number,
   variant?: FuzzVariant,
+  lanes?: Lanes,
 ): { done: number; refused: number } {
   const pick = sequence(seed);
-  const rig = new TargetRig(native(), undefined, variant?.makeDiscard);
+  const rig = new TargetRig(native(), undefined, variant?.makeDiscard, lanes);
   const content = new Map<number, Buffer>();
   variant?.begin(rig, content);
   const labels: string[] = [];
@@ -220,9 +229,11 @@ export function fuzzApplier(
         isEnded = error.code !== "PEER_MALFORMED";
       }
       if (pick(4) === 0) rig.applier.closeIdle();
-      if (!isEnded && (refused > 0 || i % 4 === 0)) rig.checkDisk(content);
+      const isDue = lanes === undefined ? refused > 0 || i % 4 === 0 : pick(16) === 0;
+      if (!isEnded && isDue) rig.checkDisk(content);
     }
     if (!isEnded) rig.checkDisk(content);
+    rig.lane?.close();
     rig.applier.close();
     variant?.check(rig);
     rig.end();
@@ -297,6 +308,10 @@ function operationFor(pick: Pick, rig: TargetRig, content: Map<number, Buffer>):
     return [tree.names.parent[id]!, new Uint8Array(tree.names.bytes(id))];
   };
   const nothing = (): void => {};
+  if (rig.lane !== undefined && pick(3) === 0) {
+    const [node, parent] = [freeId(tree), directory()];
+    return wholeFile(node, parent, name(), Buffer.alloc(pick(9000), 65 + pick(26)), content);
+  }
   const kind = pick(18);
   if (kind <= 3) {
     const node = wild ? any() : freeId(tree);
@@ -367,6 +382,26 @@ function operationFor(pick: Pick, rig: TargetRig, content: Map<number, Buffer>):
   if (kind === 16) return { send: (w) => w.detach(node), note: nothing };
   if (pick(2) === 0) return { send: (w) => w.times(node, pick(2 ** 31), pick(1e9)), note: nothing };
   return { send: (w) => w.meta(node, 0o600 | pick(0o200), 0, 0), note: nothing };
+}
+
+/** A new file as a source tells it. */
+function wholeFile(
+  node: number,
+  parent: number,
+  name: Uint8Array,
+  bytes: Buffer,
+  content: Map<number, Buffer>,
+): Generated {
+  const send = (w: OpWriter): void => {
+    w.create(node, 0o100600, 0, noBytes);
+    if (bytes.length > 0) write(w, node, 0, bytes);
+    // Its place may be refused.
+    content.set(node, bytes);
+    w.meta(node, 0o640, 0, 0);
+    w.times(node, 1_600_000_000, node);
+    w.place(node, parent, name);
+  };
+  return { send, note: () => {} };
 }
 
 function freeId(tree: Tree): number {

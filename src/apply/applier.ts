@@ -49,7 +49,8 @@ export class Applier implements Operations {
   readonly #writable: DescriptorCache;
   /** Of files that are read: opening a running program for writing would be refused. */
   readonly #readable: DescriptorCache;
-  readonly #staged: Map<number, Staged> = new Map();
+  /** Announced, without a name so far. */
+  readonly staged: Map<number, Staged> = new Map();
   /** New files that may be open without a name. */
   readonly stagedCountMax: number;
   #stagedOpenCount = 0;
@@ -59,6 +60,8 @@ export class Applier implements Operations {
   mounts: readonly string[] = [];
   readonly #held: Set<number> = new Set();
   #operationCount = 0;
+  /** Of a directory whose descriptor is not needed any more. */
+  closeDirectory: (fd: number) => void = (fd) => void this.#files.close(fd);
 
   constructor(
     files: Files,
@@ -73,9 +76,10 @@ export class Applier implements Operations {
     this.#rootFd = rootFd;
     this.#tree = tree;
     this.#problems = problems;
-    this.#directories = new Directories(files, rootFd, tree, (node) =>
-      this.#held.has(node) ? holdName(node) : undefined,
-    );
+    this.#directories = new Directories(files, rootFd, tree, {
+      detachedName: (node) => (this.#held.has(node) ? holdName(node) : undefined),
+      close: (fd) => this.closeDirectory(fd),
+    });
     this.#writable = new DescriptorCache(files, writableCountMax, (node) => {
       this.#discard.beforeChange(node, () => this.#openFile(node, Open.read));
       return this.#openFile(node, Open.readWrite);
@@ -108,12 +112,12 @@ export class Applier implements Operations {
   /** Closes everything and removes what waits under a hold name. */
   close(): void {
     this.closeIdle();
-    for (const staged of this.#staged.values()) {
+    for (const staged of this.staged.values()) {
       this.#closeStaged(staged);
       if (staged.isKept || staged.name === undefined) continue;
       this.#files.unlink(this.#rootFd, staged.name, 0);
     }
-    this.#staged.clear();
+    this.staged.clear();
     for (const node of this.#held) this.#discard.removeHeldAtEnd(node);
     this.#held.clear();
   }
@@ -127,7 +131,7 @@ export class Applier implements Operations {
     this.#tree.addNode(mode, node);
     this.origins.forget(node);
     if (symlinkTarget.length > 0) this.#tree.symlinkTarget.set(node, staged.symlinkTarget);
-    this.#staged.set(node, staged);
+    this.staged.set(node, staged);
   }
 
   /** Gives a new file a name of its own, so that a link that ends early was not in vain. */
@@ -152,7 +156,7 @@ export class Applier implements Operations {
   /** Takes over what `keep` of an earlier link has left: a node of the tree, without a name. */
   adopt(node: number, key: Uint8Array): void {
     const staged = stagedNode(this.#tree.mode[node]!, 0, noName);
-    this.#staged.set(node, { ...staged, name: keepName(key), isKept: true });
+    this.staged.set(node, { ...staged, name: keepName(key), isKept: true });
     this.#discard.forget(node);
   }
 
@@ -249,15 +253,15 @@ export class Applier implements Operations {
 
   place(node: number, parent: number, name: Uint8Array): void {
     this.#operationCount++;
-    const dirFd = this.#directoryFd(parent);
-    const staged = this.#staged.get(node);
+    const dirFd = this.directoryFd(parent);
+    const staged = this.staged.get(node);
     if (staged !== undefined) {
       this.#placeStaged(node, staged, { dirFd, parent, name });
       const isInheriting = passesAclsOn(this.#tree, parent) || passesAclsOn(this.#tree, rootId);
       if (isInheriting && !isRegular(staged)) {
         dropInheritedAcls(this.#files, dirFd, name, this.#tree.isDirectory(node));
       }
-      this.#staged.delete(node);
+      this.staged.delete(node);
     } else {
       if (!this.#held.has(node)) malformed(`node ${node} has a place already`);
       const result = this.#discard.rename(this.#rootFd, holdName(node), { dirFd, parent, name });
@@ -312,8 +316,8 @@ export class Applier implements Operations {
     if (!exchange && tree.child(toParent, toName) === node) {
       return this.unlink(fromParent, fromName);
     }
-    const fromFd = this.#directoryFd(fromParent);
-    const toFd = this.#directoryFd(toParent);
+    const fromFd = this.directoryFd(fromParent);
+    const toFd = this.directoryFd(toParent);
     const to = { dirFd: toFd, parent: toParent, name: toName };
     const other = exchange ? this.#existingChild(toParent, toName) : 0;
     const result = exchange
@@ -337,8 +341,8 @@ export class Applier implements Operations {
     const own = tree.firstName[node]!;
     if (own === 0 || tree.isDirectory(node)) malformed("this node cannot be linked");
     const ownName = tree.names.bytes(own).slice();
-    const ownFd = this.#directoryFd(tree.names.parent[own]!);
-    const dirFd = this.#directoryFd(parent);
+    const ownFd = this.directoryFd(tree.names.parent[own]!);
+    const dirFd = this.directoryFd(parent);
     let result = this.#files.link(ownFd, ownName, dirFd, name);
     if (result === -Errno.EEXIST && tree.child(parent, name) !== node) {
       const hold = holdName(node);
@@ -353,7 +357,7 @@ export class Applier implements Operations {
   unlink(parent: number, name: Uint8Array): void {
     this.#operationCount++;
     const node = this.#existingChild(parent, name);
-    const dirFd = this.#directoryFd(parent);
+    const dirFd = this.directoryFd(parent);
     const isLast = this.#tree.names.nextOfNode[this.#tree.firstName[node]!] === 0;
     this.#check(this.#discard.remove({ dirFd, parent, name }, isLast), node, "unlink");
     this.#tree.removeName(this.#tree.names.find(parent, name));
@@ -365,18 +369,18 @@ export class Applier implements Operations {
     this.#live(node);
     if (node === rootId) malformed("the root is not removed");
     const tree = this.#tree;
-    const staged = this.#staged.get(node);
+    const staged = this.staged.get(node);
     if (staged !== undefined) {
       this.#closeStaged(staged);
       if (staged.name !== undefined) this.#files.unlink(this.#rootFd, staged.name, 0);
-      this.#staged.delete(node);
+      this.staged.delete(node);
     } else if (this.#held.delete(node)) {
       this.#check(this.#discard.removeHeld(node), node, "remove");
     } else {
       for (let id = tree.firstName[node]!; id !== 0; id = tree.names.nextOfNode[id]!) {
         const parent = tree.names.parent[id]!;
         const spot = {
-          dirFd: this.#directoryFd(parent),
+          dirFd: this.directoryFd(parent),
           parent,
           name: tree.names.bytes(id).slice(),
         };
@@ -394,7 +398,7 @@ export class Applier implements Operations {
     if (node === rootId || id === 0 || tree.names.nextOfNode[id] !== 0) {
       malformed(`node ${node} cannot be detached`);
     }
-    const dirFd = this.#directoryFd(tree.names.parent[id]!);
+    const dirFd = this.directoryFd(tree.names.parent[id]!);
     const name = tree.names.bytes(id).slice();
     const result = this.#files.rename(dirFd, name, this.#rootFd, holdName(node), 0);
     this.#check(result, node, "rename");
@@ -409,7 +413,7 @@ export class Applier implements Operations {
     this.#live(node);
     const kind = tree.mode[node]! & Mode.typeMask;
     const wanted = kind | (mode & Mode.permissionMask);
-    const staged = this.#staged.get(node);
+    const staged = this.staged.get(node);
     if (staged === undefined) this.#discard.beforeMetadata(node);
     const [fd, name] = staged ? this.#stagedAt(node, staged) : this.#at(node);
     const spot = { fd, name, isNew: staged !== undefined };
@@ -467,7 +471,7 @@ export class Applier implements Operations {
   attributes(node: number, attributes: Uint8Array): void {
     this.#operationCount++;
     this.#live(node);
-    const staged = this.#staged.get(node);
+    const staged = this.staged.get(node);
     const [fd, name] = staged ? this.#stagedAt(node, staged) : this.#at(node);
     applyAttributes(this.#files, fd, name, attributes, (operation, result) => {
       // Some filesystems have room for few attributes only (ext4: a block), and say ENOSPC then.
@@ -515,7 +519,8 @@ export class Applier implements Operations {
     return node;
   }
 
-  #directoryFd(node: number): number {
+  /** A directory's descriptor, for calls before the next operation. */
+  directoryFd(node: number): number {
     this.#live(node);
     if (!this.#tree.isDirectory(node)) malformed(`node ${node} is no directory`);
     return this.#check(this.#directories.get(node), node, "open");
@@ -528,7 +533,7 @@ export class Applier implements Operations {
     const id = firstName[node]!;
     if (id === 0 && this.#held.has(node)) return [this.#rootFd, holdName(node)];
     if (id === 0) malformed(`node ${node} has no place`);
-    return [this.#directoryFd(names.parent[id]!), names.bytes(id)];
+    return [this.directoryFd(names.parent[id]!), names.bytes(id)];
   }
 
   #stagedAt(node: number, staged: Staged): [number, Uint8Array] {
@@ -538,7 +543,7 @@ export class Applier implements Operations {
 
   /** Mostly there is none at all. */
   #stagedOf(node: number): Staged | undefined {
-    return this.#staged.size === 0 ? undefined : this.#staged.get(node);
+    return this.staged.size === 0 ? undefined : this.staged.get(node);
   }
 
   #writableFd(node: number): number {
@@ -573,7 +578,7 @@ export class Applier implements Operations {
   }
 
   #problem(node: number, operation: string, result: number): void {
-    const staged = this.#staged.get(node);
+    const staged = this.staged.get(node);
     if (staged !== undefined) {
       staged.refused ??= new Map();
       staged.refused.set(operation, result);

@@ -182,6 +182,7 @@ class Server {
     const ended = serveLink(link, {
       world: this.#io.world,
       files,
+      lanes: native(),
       spool: { files, dirFd: this.#stateFd },
       privileged: process.getuid?.() === 0,
       ...(this.#minFree === undefined ? {} : { minFree: this.#minFree }),

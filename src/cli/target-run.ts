@@ -209,6 +209,7 @@ export class TargetRun {
     this.#served = serveLink(far, {
       world,
       files,
+      lanes: files,
       spool: { files, dirFd: stateFd },
       privileged: process.getuid?.() === 0,
       ...(minFree === undefined ? {} : { minFree }),

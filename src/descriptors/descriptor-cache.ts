@@ -9,16 +9,21 @@
 import type { Files } from "../world/index.ts";
 
 export class DescriptorCache {
-  readonly #files: Files;
+  readonly #close: (fd: number) => void;
   readonly #countMax: number;
   readonly #open: (node: number) => number;
   readonly #held: Map<number, number> = new Map();
   #lastNode = 0;
   #lastFd = -1;
 
-  /** `open` gives a descriptor or a negative errno. */
-  constructor(files: Files, countMax: number, open: (node: number) => number) {
-    this.#files = files;
+  /** `open` gives a descriptor or a negative errno; `close` is for what still has to be done. */
+  constructor(
+    files: Files,
+    countMax: number,
+    open: (node: number) => number,
+    close?: (fd: number) => void,
+  ) {
+    this.#close = close ?? ((fd) => void files.close(fd));
     this.#countMax = countMax;
     this.#open = open;
   }
@@ -62,12 +67,12 @@ export class DescriptorCache {
     const fd = this.#held.get(node);
     if (fd === undefined) return;
     this.#held.delete(node);
-    this.#files.close(fd);
+    this.#close(fd);
     if (node === this.#lastNode) this.#lastNode = 0;
   }
 
   clear(): void {
-    for (const fd of this.#held.values()) this.#files.close(fd);
+    for (const fd of this.#held.values()) this.#close(fd);
     this.#held.clear();
     this.#lastNode = 0;
   }

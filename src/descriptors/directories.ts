@@ -15,6 +15,13 @@ const pieceBytesMax = 3000;
 export const ESTALE = 116;
 const noName: Uint8Array = new Uint8Array(0);
 
+export interface DirectoriesOptions {
+  /** The name in the root below which a node without a name of its own waits. */
+  readonly detachedName?: (node: number) => Uint8Array | undefined;
+  /** Closes a descriptor in the end; at once when absent. */
+  readonly close?: (fd: number) => void;
+}
+
 export class Directories {
   readonly #files: Files;
   readonly #rootFd: number;
@@ -23,18 +30,13 @@ export class Directories {
   readonly #detachedName: ((node: number) => Uint8Array | undefined) | undefined;
   readonly #stat: Float64Array = new Float64Array(statSlots);
 
-  /** `detachedName`: the name in the root below which a node without a name of its own waits. */
-  constructor(
-    files: Files,
-    rootFd: number,
-    tree: Tree,
-    detachedName?: (node: number) => Uint8Array | undefined,
-  ) {
-    this.#detachedName = detachedName;
+  constructor(files: Files, rootFd: number, tree: Tree, options: DirectoriesOptions = {}) {
+    this.#detachedName = options.detachedName;
     this.#files = files;
     this.#rootFd = rootFd;
     this.#tree = tree;
-    this.#cache = new DescriptorCache(files, directoryCountMax, (node) => this.#open(node));
+    const open = (node: number): number => this.#open(node);
+    this.#cache = new DescriptorCache(files, directoryCountMax, open, options.close);
   }
 
   /** A descriptor good for *at calls and scanning, or a negative errno. */

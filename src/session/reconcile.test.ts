@@ -147,6 +147,7 @@ async function reconcile(
       served = serveLink(far, {
         world,
         files,
+        lanes: native(),
         spool: { files, dirFd: stateFd },
         privileged: true,
         grant: () => ({ rootFd: open(target), path: target, problems }),

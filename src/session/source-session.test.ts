@@ -101,6 +101,8 @@ async function pair(context: TestContext, options: PairOptions = {}): Promise<Pa
       void serveLink(inPieces(far, options.pieceBytesMax ?? Infinity), {
         world,
         files: options.targetFiles?.(files) ?? files,
+        // They would go past the calls that a test replaces.
+        ...(options.targetFiles === undefined ? { lanes: native() } : {}),
         spool: { files, dirFd: stateFd },
         privileged: true,
         grant: () => ({ rootFd: open(target), path: target, problems }),

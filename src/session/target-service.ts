@@ -6,7 +6,7 @@ import type { BackupPlace } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
-import { errnoName, type Files, type World } from "../world/index.ts";
+import { errnoName, type Files, type Lanes, type World } from "../world/index.ts";
 import {
   decodeHello,
   encodeControl,
@@ -58,6 +58,8 @@ interface Served {
 export interface TargetServiceOptions {
   world: World;
   files: Files;
+  /** Threads for new files while a target is made equal; none when absent. */
+  lanes?: Lanes;
   spool: SpoolPlace;
   privileged: boolean;
   /** How much of the target's filesystem is to stay free; nothing when absent. */

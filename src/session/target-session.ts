@@ -9,12 +9,11 @@
  * all; what is held of an unfinished one is thrown away when the link ends.
  */
 import type { ActorHandle, Channel, Context, Graph, Shortcut } from "../actor/index.ts";
-import { Applier, Backup, type BackupPlace, DigestReader, ownerFiles } from "../apply/index.ts";
+import { Applier, Backup, DigestReader, NewFileLane, ownerFiles } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
-import type { MountLog, Problem, ProblemLog } from "../model/index.ts";
-import type { Link } from "../transport/index.ts";
+import type { Problem } from "../model/index.ts";
 import { Tree } from "../tree/index.ts";
-import type { Files, Timer, World } from "../world/index.ts";
+import type { Timer } from "../world/index.ts";
 import {
   type Commit,
   CommitFlag,
@@ -46,7 +45,7 @@ import { Answerer } from "./answerer.ts";
 import { EarlyFiles } from "./early-files.ts";
 import { EpochBackup } from "./epoch-backup.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import { dropSpareChunks, HeldEpoch, type SpoolPlace } from "./held-epoch.ts";
+import { dropSpareChunks, HeldEpoch } from "./held-epoch.ts";
 import {
   creditBytesMin,
   drainMsMax,
@@ -55,49 +54,11 @@ import {
   windowBytesMax,
 } from "./limits.ts";
 import { ManifestTeller } from "./manifest-teller.ts";
-import { type FreeLimit, lowLookMs, SpaceFloor } from "./space-floor.ts";
+import { lowLookMs, SpaceFloor } from "./space-floor.ts";
 import { wireTarget } from "./target-graph.ts";
+import type { TargetSessionOptions, TargetStatus } from "./target-options.ts";
 
 const idleMs = 1000;
-
-export interface TargetSessionOptions {
-  world: World;
-  files: Files;
-  link: Link;
-  /** Descriptor of the target's root, locked by the caller, who closes it. */
-  rootFd: number;
-  /** Where large epochs are spooled. */
-  spool: SpoolPlace;
-  problems: ProblemLog;
-  /** Hears of mount points below the target, which are left alone. */
-  mounts?: MountLog;
-  privileged: boolean;
-  /** The source can go on with files that an earlier link has begun. */
-  canKeep: boolean;
-  /** What the source knows beyond the first version. */
-  sourceFeatures: readonly string[];
-  /** How much of the target's filesystem is to stay free; nothing when absent. */
-  minFree?: FreeLimit;
-  /** Where what goes is kept; it is not when absent. */
-  backup?: BackupPlace;
-  onLive: () => void;
-  /** Data waits for space; undefined when it is over. */
-  onLow?: (halt: SyncError | undefined) => void;
-}
-
-export interface TargetStatus {
-  live: boolean;
-  epoch: number;
-  fuzzyEpochs: number;
-  /** Wall clock of the newest applied cut, as the source told it. */
-  cutWallMs: number;
-  operations: number;
-  heldBytes: number;
-  spoolBytes: number;
-  nodes: number;
-  /** What it waits for; empty if it does not. */
-  halt: string;
-}
 
 export class TargetSession {
   /** Resolves when the session has ended; undefined without error. */
@@ -108,6 +69,8 @@ export class TargetSession {
   readonly #applier: Applier;
   readonly #backup: Backup | undefined;
   readonly #epochBackup: EpochBackup | undefined;
+  /** In front of the applier until the target is live. */
+  #lane: NewFileLane | undefined;
   readonly #early: EarlyFiles;
   readonly #floor: SpaceFloor;
   /** Tells the manifest, from the first step to the source's first operation. */
@@ -167,6 +130,8 @@ export class TargetSession {
       this.#epochBackup = new EpochBackup(this.#backup, (node) => this.#applier.openToRead(node));
     }
     this.#applier = new Applier(files, rootFd, tree, problems, this.#backup);
+    const { lanes } = options;
+    if (lanes) this.#lane = new NewFileLane({ lanes, applier: this.#applier, tree, rootFd });
     this.#early = new EarlyFiles(this.#applier);
     this.#floor = new SpaceFloor({
       ...this.#options,
@@ -181,7 +146,7 @@ export class TargetSession {
     this.#answerer = new Answerer(
       files,
       new DigestReader({ files, rootFd, tree: this.#tree, sha256, privileged }),
-      (node) => this.#applier.openToRead(node),
+      (node) => this.#openToRead(node),
       (answer) => this.#writer.control(FrameType.answer, answer),
     );
     this.#reader = new FrameReader((type, bytes, start, end) =>
@@ -473,6 +438,11 @@ export class TargetSession {
     if (this.#answerer.isIdle && this.#epochs.rx.available() === 0) this.#acknowledge();
   }
 
+  #openToRead(node: number): number {
+    this.#lane?.settle();
+    return this.#applier.openToRead(node);
+  }
+
   #isBackedUp(epoch: HeldEpoch): boolean {
     return this.#epochBackup === undefined || this.status.live || this.#epochBackup.step(epoch);
   }
@@ -491,9 +461,8 @@ export class TargetSession {
 
   #applyEpoch(epoch: HeldEpoch): void {
     const { bytes } = epoch;
-    epoch.consume((type, frame, start, end) =>
-      decodeOperation(type, frame, start, end, this.#applier),
-    );
+    const to = this.#lane ?? this.#applier;
+    epoch.consume((type, frame, start, end) => decodeOperation(type, frame, start, end, to));
     this.#consumed += bytes;
     if (epoch.commit !== undefined) this.#consumed += commitFrameBytes;
     this.#appliedCount++;
@@ -502,7 +471,8 @@ export class TargetSession {
 
   #applied(commit: Commit | undefined): void {
     const { status } = this;
-    status.operations = this.#applier.operationCount;
+    if (commit !== undefined) this.#settle(commit);
+    status.operations = (this.#lane ?? this.#applier).operationCount;
     status.nodes = this.#tree.nodeCount;
     this.#tree.takeFreedIds(); // ids are chosen by the source
     if (commit === undefined) return;
@@ -516,6 +486,14 @@ export class TargetSession {
       this.#backup?.goLive();
       this.#options.onLive();
     }
+  }
+
+  /** What is acknowledged has been carried out. */
+  #settle({ flags }: Commit): void {
+    this.#lane?.settle();
+    if ((flags & CommitFlag.live) === 0) return;
+    this.#lane?.finish();
+    this.#lane = undefined;
   }
 
   #idleAt = 0;
@@ -532,6 +510,7 @@ export class TargetSession {
     } else if (now >= this.#idleAt - timerEarlyUs) {
       this.#idleArmed = false;
       this.#floor.tick();
+      this.#lane?.settle();
       this.#applier.closeIdle();
       dropSpareChunks();
     }
@@ -587,6 +566,7 @@ export class TargetSession {
     void this.graph.stopped.then(() => {
       this.#held.release();
       this.#answerer.close();
+      this.#lane?.close();
       this.#applier.close();
       this.#backup?.close();
       this.#options.link.close();

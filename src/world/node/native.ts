@@ -5,9 +5,10 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SyncError } from "../../base/index.ts";
 import type { Files, Kernel } from "../files.ts";
+import type { Lanes } from "../lanes.ts";
 import type { Tls } from "../network.ts";
 
-export type Native = Files & Kernel & Tls;
+export type Native = Files & Kernel & Tls & Lanes;
 
 let loaded: Native | undefined;
 

@@ -1,0 +1,49 @@
+/** `TargetSession`: what it is made with, and what it tells of itself. */
+import type { BackupPlace } from "../apply/index.ts";
+import type { SyncError } from "../base/index.ts";
+import type { MountLog, ProblemLog } from "../model/index.ts";
+import type { Link } from "../transport/index.ts";
+import type { Files, Lanes, World } from "../world/index.ts";
+import type { SpoolPlace } from "./held-epoch.ts";
+import type { FreeLimit } from "./space-floor.ts";
+
+export interface TargetSessionOptions {
+  world: World;
+  files: Files;
+  /** Threads for new files while the target is made equal; none when absent. */
+  lanes?: Lanes;
+  link: Link;
+  /** Descriptor of the target's root, locked by the caller, who closes it. */
+  rootFd: number;
+  /** Where large epochs are spooled. */
+  spool: SpoolPlace;
+  problems: ProblemLog;
+  /** Hears of mount points below the target, which are left alone. */
+  mounts?: MountLog;
+  privileged: boolean;
+  /** The source can go on with files that an earlier link has begun. */
+  canKeep: boolean;
+  /** What the source knows beyond the first version. */
+  sourceFeatures: readonly string[];
+  /** How much of the target's filesystem is to stay free; nothing when absent. */
+  minFree?: FreeLimit;
+  /** Where what goes is kept; it is not when absent. */
+  backup?: BackupPlace;
+  onLive: () => void;
+  /** Data waits for space; undefined when it is over. */
+  onLow?: (halt: SyncError | undefined) => void;
+}
+
+export interface TargetStatus {
+  live: boolean;
+  epoch: number;
+  fuzzyEpochs: number;
+  /** Wall clock of the newest applied cut, as the source told it. */
+  cutWallMs: number;
+  operations: number;
+  heldBytes: number;
+  spoolBytes: number;
+  nodes: number;
+  /** What it waits for; empty if it does not. */
+  halt: string;
+}
