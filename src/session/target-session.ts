@@ -262,7 +262,8 @@ export class TargetSession {
     } else if (type === FrameType.expand && this.#teller !== undefined) {
       this.#teller.expand(decodeExpand(bytes, start, end));
     } else if (type === FrameType.ping) {
-      this.#writer.control(FrameType.pong, bytes.slice(start, end));
+      // Who does not read hears enough when it does.
+      if (!this.#isBlocked) this.#writer.control(FrameType.pong, bytes.slice(start, end));
     } else if (type === FrameType.resume) {
       this.resume();
     } else if (type === FrameType.bye) {

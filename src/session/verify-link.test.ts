@@ -219,6 +219,13 @@ test("a target that ends in the middle, or does not know verify, says why", asyn
   const folder = makeFolder(t);
   const old = hostileTarget(t, ["delta"], () => assert.fail("nothing is asked"));
   await assert.rejects(compare(old, folder), { code: "PEER_VERSION" });
+  // The versions before knew no intent but one.
+  const [near, far] = memoryLinkPair({ clock: world.clock, limits: linkLimits });
+  const refusing = new OpWriter((piece) => far.send(piece.slice()));
+  const refusal = encodeControl({ code: "PEER_MALFORMED", message: "lacks its form" });
+  const onData = (): void => refusing.control(FrameType.bye, refusal);
+  far.start({ onData, onDrain: () => {}, onClose: () => {} });
+  await assert.rejects(compare(near, folder), { code: "PEER_VERSION" });
   const { link, served } = serveFolder(t, folder);
   const remote = await openVerifyLink({ world, link, ...place });
   const asked = remote.list(none, "");
