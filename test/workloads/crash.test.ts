@@ -7,8 +7,8 @@
  * LOCKSTEP_WORKLOADS_SEED draws the same changes and victims again (moments differ).
  */
 import assert from "node:assert/strict";
-import { createCipheriv, createHash, randomInt } from "node:crypto";
-import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { randomInt } from "node:crypto";
+import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -16,12 +16,12 @@ import { formatDifference } from "../../src/verify/index.ts";
 import type { Running } from "../cli/program.ts";
 import { compareFolders } from "./mirror.ts";
 import { linkPair } from "./link-pair.ts";
-import { change, list, Random } from "./random-changes.ts";
+import { disturb } from "./disturb.ts";
+import { Random } from "./random-changes.ts";
 
 const isLarge = process.env["LOCKSTEP_WORKLOADS"] === "all";
 const crashCount = Number(process.env["LOCKSTEP_WORKLOADS_CRASHES"] ?? (isLarge ? 200 : 6));
 const wantedSeed = process.env["LOCKSTEP_WORKLOADS_SEED"];
-const largeBytes = 6 << 20;
 const convergeMs = 30_000;
 const killMsMax = 500;
 
@@ -66,38 +66,6 @@ test(`killed at ${crashCount} random moments the target becomes equal again`, as
     assert.deepEqual(left, [], what);
   }
 });
-
-/** One change, of the small kinds or with a file that is large enough for a delta. */
-function disturb(random: Random, root: string): void {
-  const large = join(root, `large${random.below(3)}`);
-  try {
-    switch (random.below(24)) {
-      case 0:
-        return writeFileSync(large, noise(random, largeBytes));
-      case 1: {
-        const old = readFileSync(large);
-        const at = random.below(old.length);
-        const bytes = Buffer.concat([old.subarray(0, at), noise(random, 100), old.subarray(at)]);
-        writeFileSync(`${large}.new`, bytes);
-        return renameSync(`${large}.new`, large);
-      }
-      case 2:
-        return renameSync(large, join(root, `moved${random.below(3)}`));
-      default:
-        return change(random, ...list(root));
-    }
-  } catch (error) {
-    if (!(error instanceof Error && "code" in error)) throw error;
-  }
-}
-
-/** Bytes that look random and are the same for the same draw. */
-function noise(random: Random, count: number): Buffer {
-  const key = createHash("sha256")
-    .update(String(random.below(2 ** 32)))
-    .digest();
-  return createCipheriv("aes-256-ctr", key, Buffer.alloc(16)).update(Buffer.alloc(count));
-}
 
 function remove(path: string): void {
   rmSync(path, { recursive: true, force: true });

@@ -1,4 +1,4 @@
-/** Two devices on loopback, each with a home of its own, for workloads that go over a real link. */
+/** Two devices, each with a home of its own, for workloads that go over a real link. */
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { createServer } from "node:net";
@@ -22,34 +22,43 @@ export interface LinkPair {
   far: string;
 }
 
-export async function linkPair(context: TestContext): Promise<LinkPair> {
+export interface LinkPlace {
+  /** Where the target listens. */
+  readonly address: string;
+  /** Put before what runs on each device. */
+  readonly near: readonly string[];
+  readonly far: readonly string[];
+}
+
+/** On loopback, unless there is another place. */
+export async function linkPair(context: TestContext, place?: LinkPlace): Promise<LinkPair> {
   const folder = scratchFolder(context);
   const [near, far] = [makeHome(folder, "near"), makeHome(folder, "far")];
   const [source, target] = [join(folder, "source"), join(folder, "target")];
   mkdirSync(source);
   mkdirSync(target);
-  const port = await freePort();
   const run = async (home: string, ...args: string[]): Promise<string> => {
     const { exit, stdout, stderr } = await runProgram(context, args, { home });
     assert.equal(exit, 0, stderr);
     return stdout.trim();
   };
   const [nearId, farId] = [await run(near, "id"), await run(far, "id")];
-  const address = `127.0.0.1:${port}`;
+  const address = place?.address ?? `127.0.0.1:${await freePort()}`;
+  const nearLaunch = { home: near, prefix: place?.near ?? [] };
   await run(near, "peers", "add", farId, "--name", "far", "--address", address);
   await run(far, "peers", "add", nearId, "--name", "near");
   await run(far, "peers", "grant", nearId, "x", "--send");
   const serve = async (): Promise<Running> => {
     const args = ["serve", "--json", "--listen", address, "--share", `x=${target}`];
-    const running = new Running(context, args, { home: far });
+    const running = new Running(context, args, { home: far, prefix: place?.far ?? [] });
     await running.said(/\n/);
     return running;
   };
   const url = `lockstep://${farId}@${address}/x`;
   const sync = (...args: string[]): Running =>
-    new Running(context, ["sync", "--json", source, url, ...args], { home: near });
+    new Running(context, ["sync", "--json", source, url, ...args], nearLaunch);
   const verify = (...args: string[]): Running =>
-    new Running(context, ["verify", source, url, ...args], { home: near, stdin: "" });
+    new Running(context, ["verify", source, url, ...args], { ...nearLaunch, stdin: "" });
   return { source, target, serve, sync, verify, url, near, far };
 }
 
