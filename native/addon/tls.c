@@ -74,6 +74,16 @@ extern void X509_free(X509 *certificate);
 extern EVP_PKEY *d2i_AutoPrivateKey(EVP_PKEY **out, const unsigned char **bytes, long length);
 extern void EVP_PKEY_free(EVP_PKEY *key);
 extern unsigned long ERR_peek_last_error(void);
+typedef struct bio_st BIO;
+typedef struct bio_method_st BIO_METHOD;
+extern BIO_METHOD *BIO_meth_new(int type, const char *name);
+extern int BIO_meth_set_write(BIO_METHOD *method, int (*write)(BIO *, const char *, int));
+extern int BIO_meth_set_ctrl(BIO_METHOD *method, long (*ctrl)(BIO *, int, long, void *));
+extern BIO *BIO_new(const BIO_METHOD *method);
+extern void BIO_set_data(BIO *bio, void *data);
+extern void *BIO_get_data(BIO *bio);
+extern void BIO_set_init(BIO *bio, int init);
+extern void SSL_set0_wbio(SSL *ssl, BIO *bio);
 extern void ERR_clear_error(void);
 extern const char *ERR_reason_error_string(unsigned long error);
 
@@ -98,6 +108,8 @@ enum {
 	ERROR_SYSCALL = 5,
 	ERROR_ZERO_RETURN = 6,
 	REASON_UNEXPECTED_EOF = 294,
+	BIO_CTRL_FLUSH = 11,
+	BIO_TYPE_SOURCE_SINK = 0x0400,
 };
 #define OP_NO_TICKET (1ull << 14)
 #define OP_NO_RENEGOTIATION (1ull << 30)
@@ -111,14 +123,93 @@ enum { TLS_WANTS_WRITE = -4096, TLS_CUT = -4097, TLS_BROKEN = -4098 };
 /* Some four records of ciphertext in one read(). */
 #define READ_BUFFER_BYTES 67072
 #define REASON_BYTES 96
+/* Records are gathered up to this, then sent in one call. */
+#define SEND_BYTES 131072
+/* What the socket does not take is kept up to this, and a record. */
+#define OWED_BYTES_MAX 524288
+#define OWED_BYTES_MIN 2048
+/* Of one tlsWrite: above its bits stands what is owed. */
+#define WRITE_BITS 24
 
 struct tls {
 	SSL *ssl;
 	int fd;
 	uint8_t *protocols; /* what a server accepts, in ALPN's form */
 	unsigned protocol_bytes;
+	uint8_t *out; /* records that the socket has not taken: from out_start to out_end */
+	size_t out_start, out_end, out_room;
+	bool is_end_said;
 	char reason[REASON_BYTES];
 };
+
+static size_t owed(const struct tls *t)
+{
+	return t->out_end - t->out_start;
+}
+
+/* OpenSSL's side: a record is kept, and leaves with the next flush. */
+static int keep_record(BIO *bio, const char *from, int bytes)
+{
+	struct tls *t = BIO_get_data(bio);
+	size_t need = (size_t)bytes;
+	if (t->out_room - t->out_end < need && t->out_start > 0) {
+		memmove(t->out, t->out + t->out_start, owed(t));
+		t->out_end -= t->out_start;
+		t->out_start = 0;
+	}
+	if (t->out_room - t->out_end < need) {
+		size_t room = t->out_room ? t->out_room : OWED_BYTES_MIN;
+		while (room - t->out_end < need) room *= 2;
+		uint8_t *larger = realloc(t->out, room);
+		if (!larger) return -1;
+		t->out = larger;
+		t->out_room = room;
+	}
+	memcpy(t->out + t->out_end, from, need);
+	t->out_end += need;
+	return bytes;
+}
+
+static long control(BIO *bio, int command, long number, void *pointer)
+{
+	return command == BIO_CTRL_FLUSH;
+}
+
+static BIO *gatherer(struct tls *t)
+{
+	static BIO_METHOD *method;
+	if (!method) {
+		method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "lockstep");
+		if (!method) return NULL;
+		BIO_meth_set_write(method, keep_record);
+		BIO_meth_set_ctrl(method, control);
+	}
+	BIO *bio = BIO_new(method);
+	if (!bio) return NULL;
+	BIO_set_data(bio, t);
+	BIO_set_init(bio, 1);
+	return bio;
+}
+
+static bool gather(struct tls *t)
+{
+	BIO *bio = gatherer(t);
+	if (bio) SSL_set0_wbio(t->ssl, bio);
+	return bio;
+}
+
+/* Sends what is owed. 0 also when the socket does not take all; else -errno. */
+static int64_t flush(struct tls *t)
+{
+	while (t->out_start < t->out_end) {
+		ssize_t n = send(t->fd, t->out + t->out_start, owed(t), MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR) continue;
+		if (n < 0) return errno == EAGAIN ? 0 : -errno;
+		t->out_start += (size_t)n;
+	}
+	t->out_start = t->out_end = 0;
+	return 0;
+}
 
 static int believe_anyone(int preverified, X509_STORE_CTX *store)
 {
@@ -195,6 +286,9 @@ static void release(struct tls *t)
 {
 	SSL_free(t->ssl);
 	t->ssl = NULL;
+	free(t->out);
+	t->out = NULL;
+	t->out_start = t->out_end = t->out_room = 0;
 	if (t->fd >= 0) close(t->fd);
 	t->fd = -1;
 }
@@ -225,7 +319,7 @@ FUNCTION(tls_open)
 	t->fd = fcntl(arg_int(&a, 1), F_DUPFD_CLOEXEC, 3);
 	t->ssl = SSL_new(context);
 	bool ok = t->fd >= 0 && t->ssl && SSL_set_fd(t->ssl, t->fd) == 1 &&
-		  SSL_set_ex_data(t->ssl, 0, t) == 1 &&
+		  SSL_set_ex_data(t->ssl, 0, t) == 1 && gather(t) &&
 		  fcntl(t->fd, F_SETFL, fcntl(t->fd, F_GETFL) | O_NONBLOCK) == 0;
 	if (ok && arg_int(&a, 2)) {
 		SSL_set_accept_state(t->ssl);
@@ -290,6 +384,9 @@ FUNCTION(tls_handshake)
 	prepare();
 	int done = SSL_do_handshake(t->ssl);
 	int64_t r = done == 1 ? 1 : meaning(t, done);
+	int64_t sent = flush(t);
+	if (sent < 0 && (r == 1 || r == -EAGAIN)) r = sent;
+	if (owed(t) && (r == 1 || r == -EAGAIN)) r = TLS_WANTS_WRITE;
 	return outcome(env, r == 0 ? TLS_CUT : r);
 }
 
@@ -310,36 +407,46 @@ FUNCTION(tls_read)
 		int got = SSL_read(t->ssl, into.data + total, (int)(into.length - total));
 		if (got <= 0) {
 			int64_t why = meaning(t, got);
+			if (owed(t)) flush(t); /* an alert */
 			if (total == 0) return outcome(env, why);
 			return outcome(env, (int64_t)total * 2 + (why != -EAGAIN));
 		}
 		total += (size_t)got;
 		more = SSL_has_pending(t->ssl);
 	}
+	/* An answer to the peer's TLS, if there is one; what fails here fails with the next write. */
+	if (owed(t)) flush(t);
 	return outcome(env, (int64_t)total * 2 + more);
 }
 
-/* tlsWrite(handle, from, offset, length): bytes taken; fewer when the socket is full. */
+/*
+ * tlsWrite(handle, from, offset, length): bytes taken, plus 2^24 times the bytes, encrypted, that
+ * the socket has not taken yet: call again when it is writable, if only with nothing.
+ */
 FUNCTION(tls_write)
 {
 	struct args a = args_of(env, info);
 	struct tls *t = tls_of(&a);
 	struct bytes from = arg_bytes(&a, 1);
-	size_t at = arg_uint(&a, 2), end = at + arg_uint(&a, 3);
+	size_t at = arg_uint(&a, 2), length = arg_uint(&a, 3), end = at + length;
 	if (!t->ssl) return outcome(env, -EBADF);
-	if (end > from.length) return outcome(env, -EINVAL);
+	if (end > from.length || length >> WRITE_BITS) return outcome(env, -EINVAL);
 	size_t begin = at;
-	while (at < end) {
+	int64_t why = owed(t) ? flush(t) : 0;
+	while (why == 0 && at < end && owed(t) < OWED_BYTES_MAX) {
 		prepare();
 		int put = SSL_write(t->ssl, from.data + at, (int)(end - at));
 		if (put <= 0) {
-			int64_t why = meaning(t, put);
-			if (at > begin) break;
-			return outcome(env, why == 0 ? -EPIPE : why);
+			why = meaning(t, put);
+			if (why == 0) why = -EPIPE;
+			break;
 		}
 		at += (size_t)put;
+		if (owed(t) >= SEND_BYTES && at < end) why = flush(t);
 	}
-	return outcome(env, (int64_t)(at - begin));
+	if (why == 0) why = flush(t);
+	if (why < 0 && at == begin) return outcome(env, why);
+	return outcome(env, (int64_t)(at - begin) + ((int64_t)owed(t) << WRITE_BITS));
 }
 
 /* tlsEnd(handle): tells the peer that nothing more comes. 1 when told. */
@@ -349,8 +456,14 @@ FUNCTION(tls_end)
 	struct tls *t = tls_of(&a);
 	if (!t->ssl) return outcome(env, -EBADF);
 	prepare();
-	int said = SSL_shutdown(t->ssl);
-	if (said < 0) return outcome(env, meaning(t, said));
+	if (!t->is_end_said) {
+		int said = SSL_shutdown(t->ssl);
+		if (said < 0) return outcome(env, meaning(t, said));
+		t->is_end_said = true;
+	}
+	int64_t sent = flush(t);
+	if (sent < 0) return outcome(env, sent);
+	if (owed(t)) return outcome(env, TLS_WANTS_WRITE);
 	shutdown(t->fd, SHUT_WR);
 	return outcome(env, 1);
 }

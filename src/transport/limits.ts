@@ -25,7 +25,7 @@ export interface ListenLimits {
 }
 
 export const linkLimits: LinkLimits = {
-  highWaterBytes: 1 << 20,
+  highWaterBytes: 1 << 18,
   bufferedBytesMax: 256 << 20,
   lingerMs: 5_000,
 };

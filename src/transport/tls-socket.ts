@@ -13,7 +13,7 @@ import type { Socket } from "node:net";
 
 import { assert, SyncError } from "../base/index.ts";
 import { type Clock, Errno, errnoName, type Network } from "../world/index.ts";
-import { PollEvent, TlsResult } from "../world/index.ts";
+import { PollEvent, tlsOwed, TlsResult } from "../world/index.ts";
 import {
   KEEPALIVE_MS,
   PAUSED_READS_MAX,
@@ -55,6 +55,8 @@ export interface TlsSocketOptions {
 /** Calls are synchronous and do not nest, so all sockets of a thread read into one buffer. */
 const received = new Uint8Array(RECEIVE_BUFFER_BYTES);
 
+const noBytes: Uint8Array = new Uint8Array(0);
+
 type Phase = "handshake" | "open" | "closed";
 
 export class TlsSocket {
@@ -74,6 +76,8 @@ export class TlsSocket {
   #handshakeWrites = false;
   readonly #held: Uint8Array[] = [];
   #heldBytes = 0;
+  /** Bytes that have been encrypted, and wait for the socket in the addon. */
+  #owedBytes = 0;
   #isEnding = false;
   #isEndTold = false;
 
@@ -121,7 +125,7 @@ export class TlsSocket {
 
   /** Bytes that were given to `write` and not yet taken by the kernel. */
   get bufferedBytes(): number {
-    return this.#heldBytes;
+    return this.#heldBytes + this.#owedBytes;
   }
 
   get isClosed(): boolean {
@@ -133,16 +137,28 @@ export class TlsSocket {
     if (this.#phase !== "open" || this.#isEnding) return;
     let taken = 0;
     if (this.#held.length === 0) {
-      taken = this.#network.tlsWrite(this.#handle, bytes, 0, bytes.length);
+      taken = this.#give(bytes);
       if (taken < 0) {
         if (!isWaiting(taken)) return this.#failLater(taken);
         taken = 0;
       }
     }
-    if (taken === bytes.length) return;
+    if (taken === bytes.length) {
+      if (this.#owedBytes > 0) this.#listen();
+      return;
+    }
     this.#held.push(bytes.slice(taken));
     this.#heldBytes += bytes.length - taken;
     this.#listen();
+  }
+
+  /** Bytes of it that were taken, or a negative result. */
+  #give(bytes: Uint8Array): number {
+    const length = Math.min(bytes.length, tlsOwed - 1);
+    const result = this.#network.tlsWrite(this.#handle, bytes, 0, length);
+    if (result < 0) return result;
+    this.#owedBytes = result < tlsOwed ? 0 : Math.floor(result / tlsOwed);
+    return result % tlsOwed;
   }
 
   pause(): void {
@@ -178,7 +194,8 @@ export class TlsSocket {
     const isOpen = this.#phase === "open";
     const reads = !isOpen || !this.#isPaused;
     const ends = this.#isEnding && !this.#isEndTold;
-    const writes = isOpen ? this.#held.length > 0 || ends : this.#handshakeWrites;
+    const waits = this.#held.length > 0 || this.#owedBytes > 0;
+    const writes = isOpen ? waits || ends : this.#handshakeWrites;
     // A reader that rests still wants to know that the peer has gone.
     const rests = this.#hasLooked ? 0 : PollEvent.hungUp;
     const events = (reads ? PollEvent.readable : rests) | (writes ? PollEvent.writable : 0);
@@ -250,10 +267,14 @@ export class TlsSocket {
   }
 
   #flush(): void {
-    const before = this.#heldBytes;
+    const before = this.bufferedBytes;
+    if (this.#held.length === 0 && this.#owedBytes > 0) {
+      const result = this.#give(noBytes);
+      if (result < 0) return this.#fail(result);
+    }
     while (this.#held.length > 0) {
       const bytes = this.#held[0]!;
-      const taken = this.#network.tlsWrite(this.#handle, bytes, 0, bytes.length);
+      const taken = this.#give(bytes);
       if (taken < 0) {
         if (!isWaiting(taken)) return this.#fail(taken);
         break;
@@ -268,13 +289,14 @@ export class TlsSocket {
     }
     if (this.#isEnding) this.#sayEnd();
     this.#listen();
-    if (this.#heldBytes < before) this.#handlers.onFlushed();
+    if (this.bufferedBytes < before) this.#handlers.onFlushed();
   }
 
   #sayEnd(): void {
     if (this.#phase !== "open" || this.#isEndTold || this.#held.length > 0) return;
     const told = this.#network.tlsEnd(this.#handle);
     this.#isEndTold = told === 1;
+    if (this.#isEndTold) this.#owedBytes = 0;
     if (told < 0 && !isWaiting(told)) this.#failLater(told);
     else this.#listen();
   }
@@ -318,6 +340,7 @@ export class TlsSocket {
     this.#phase = "closed";
     this.#held.length = 0;
     this.#heldBytes = 0;
+    this.#owedBytes = 0;
     this.#network.pollStop(this.#poll);
     this.#network.tlsClose(this.#handle);
   }

@@ -18,6 +18,6 @@ export {
 export type { Files, Kernel } from "./files.ts";
 export { Job, JobFlag, jobFixedBytes, jobSecondsSlot, JobState } from "./lanes.ts";
 export type { Lanes } from "./lanes.ts";
-export { PollEvent, TlsResult } from "./network.ts";
+export { PollEvent, tlsOwed, TlsResult } from "./network.ts";
 export type { Network, NetworkWorld, Tls } from "./network.ts";
 export type { Thread, ThreadHandlers, Threads, ThreadSelf } from "./threads.ts";

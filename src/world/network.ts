@@ -15,6 +15,9 @@ export const TlsResult = {
   broken: -4098,
 } as const;
 
+/** See `tlsWrite`. */
+export const tlsOwed = 16777216;
+
 /** What `pollSet` waits for, as bits. */
 export const PollEvent = { readable: 1, writable: 2, hungUp: 4 } as const;
 
@@ -34,7 +37,11 @@ export interface Tls {
    * the peer has said that it sends no more; -EAGAIN when there is nothing.
    */
   tlsRead(handle: unknown, into: Uint8Array): number;
-  /** The bytes taken; what it did not take must be given again, the same bytes from there on. */
+  /**
+   * The bytes taken, plus `tlsOwed` times the bytes, encrypted, that the socket has yet to take:
+   * call again when it is writable, if only with nothing. Fewer than `tlsOwed` bytes are given at
+   * once; what was not taken must be given again, the same bytes from there on.
+   */
   tlsWrite(handle: unknown, from: Uint8Array, offset: number, length: number): number;
   /** Tells the peer that nothing more comes; 1 when told. */
   tlsEnd(handle: unknown): number;
