@@ -255,7 +255,7 @@ export class ManifestTaker {
     const from = survey.tree;
     const node = equal.first + equal.at;
     const source = equal.sourceFirst + equal.at;
-    const id = from.firstName[source]!;
+    const id = firstNameOf(from, source);
     const above = from.names.parent[id]!;
     const parent = above === equal.source ? equal.target : above - equal.sourceFirst + equal.first;
     const name = from.names.bytes(id);
@@ -278,6 +278,13 @@ export class ManifestTaker {
     this.equalFiles++;
     this.equalBytes += from.size[source]!;
   }
+}
+
+/** The name that came first in the scan: it says where the node has its id from. */
+function firstNameOf({ names, firstName }: Tree, node: number): number {
+  let id = firstName[node]!;
+  while (names.nextOfNode[id] !== 0) id = names.nextOfNode[id]!;
+  return id;
 }
 
 function unfit(): never {

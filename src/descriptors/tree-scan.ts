@@ -26,7 +26,7 @@ export interface TreeScanHooks {
   entered?(node: number, parent: number, name: Uint8Array, stat: Float64Array): void;
   /**
    * All below a directory is in the tree, in the ids from `first` to before `end`. Not `isWhole`:
-   * it could not be read to its end, or a file in it has several names, and perhaps another's id.
+   * it could not be read to its end, or a file in it has another name that came before, and its id.
    */
   left?(directory: number, first: number, end: number, isWhole: boolean): void;
   /** A directory could not be opened, or not be read to its end. May throw. */
@@ -162,10 +162,10 @@ export class TreeScan {
     const isRoot = parent === 0;
     const linked = stat[Stat.nlink]! > 1 && kind !== Mode.directory;
     let node = isRoot ? rootId : linked ? tree.byInode(stat[Stat.ino]!, stat[Stat.gen]!) : 0;
+    if (node !== 0 && !isRoot) this.#partial.add(parent);
     if (node === 0) node = tree.addNode(mode);
     tree.setMetadata(node, stat);
     if (linked) tree.bindInode(node, stat[Stat.ino]!, stat[Stat.gen]!);
-    if (linked) this.#partial.add(parent);
     if (kind === Mode.regular) tree.size[node] = stat[Stat.size]!;
     if (!isRoot) tree.addName(parent, name, node);
     const symlinkTarget = kind === Mode.symlink ? this.#readLink(dirFd, name) : noName;

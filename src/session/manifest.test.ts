@@ -220,16 +220,37 @@ for (const [what, change] of Object.entries<(target: string) => void>({
   });
 }
 
-test("a file with two names is told with the directories above it, and keeps its node", (t) => {
+test("a second name is told with the directories above it, and keeps its node", (t) => {
   const [source, target] = pair(t);
   for (const root of [source, target]) {
     fs.linkSync(join(root, "a/b/c/file-1"), join(root, "f/g/other"));
     for (const at of ["a/b/c/file-1", "f/g"]) fs.utimesSync(join(root, at), 1, 1);
   }
   const { tree, taker } = tell(t, source, target);
-  assert.deepEqual([taker.rest, taker.equalFiles], ["different", 80]);
+  assert.deepEqual([taker.rest, taker.equalFiles], ["different", 120]);
   assert.deepEqual(linesOf(tree), plain(t, target));
+  const node = tree.child(tree.child(rootId, Buffer.from("f")), Buffer.from("g"));
+  assert.notEqual(tree.child(node, Buffer.from("other")), 0);
 });
+
+for (const [what, linked] of [
+  ["source", 0],
+  ["target", 1],
+] as const) {
+  test(`names that are one file on the ${what} alone are told`, (t) => {
+    const roots = pair(t);
+    for (const [side, root] of roots.entries()) {
+      const from = join(root, "a/b/c/file-1");
+      const to = join(root, "f/g/other");
+      if (side === linked) fs.linkSync(from, to);
+      else fs.cpSync(from, to);
+      for (const at of [from, to, join(root, "f/g")]) fs.utimesSync(at, 1, 1);
+    }
+    const { tree, taker } = tell(t, ...roots);
+    assert.equal(taker.rest, "different");
+    assert.deepEqual(linesOf(tree), plain(t, roots[1]));
+  });
+}
 
 test("a small target, or one of another size, is told as a whole", (t) => {
   const [source, target] = pair(t);
