@@ -3,8 +3,8 @@
  * without telling their entries.
  *
  * The nodes below a directory have consecutive ids, in an order that both sides have in common
- * (see TreeScan): where digests are equal, ids differ by a constant. A directory with the second name
- * of a file, or that could not be read, has no digest, nor have those above it.
+ * (see TreeScan): where digests are equal, ids differ by a constant. A directory with the second
+ * name of a file, or that could not be read, has no digest, nor have those above it.
  * Pure: the hash comes from outside. Memory: 4 bytes a node and 44 a directory.
  */
 import type { Origins } from "./origins.ts";
