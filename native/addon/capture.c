@@ -20,20 +20,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/fanotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
-typedef uint8_t u8;
-typedef uint16_t u16;
-typedef uint32_t u32;
-typedef uint64_t u64;
-#include "capture.h"
-#include "ring.h"
+#include "capture_names.h"
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wsign-compare"
@@ -43,31 +36,6 @@ typedef uint64_t u64;
 #include "capture.arm64.lskel.h"
 #endif
 #pragma GCC diagnostic pop
-
-#ifndef FAN_REPORT_TARGET_FID
-#define FAN_REPORT_TARGET_FID 0x00001000
-#endif
-#ifndef FAN_RENAME
-#define FAN_RENAME 0x10000000
-#endif
-#define INFO_FID 1
-#define INFO_DFID_NAME 2
-#define INFO_DFID 3
-#define INFO_OLD_DFID_NAME 10
-#define INFO_NEW_DFID_NAME 12
-
-/* Record kinds beyond enum ls_op; the same numbers stand in src/capture/records.ts. */
-enum {
-	KIND_NAME = 16,
-	KIND_ATTRIBUTES = 17,
-	KIND_CLOSED = 18,
-	KIND_OVERFLOW = 19,
-	KIND_LOST = 20,
-	KIND_MODIFIED = 21,
-};
-enum { NAME_CREATED = 1, NAME_DELETED = 2, NAME_MOVED = 4 };
-enum { MODE_BPF = 1, MODE_NAMES = 2, MODE_MODIFY = 4 };
-enum { SLOTS = 10 };
 
 /* libuv's, which is linked into node; declared here for the reasons given in poll.c. */
 typedef struct uv_loop_s uv_loop_t;
@@ -82,161 +50,21 @@ extern void uv_unref(struct uv_handle *handle);
 extern size_t uv_handle_size(int type);
 extern int napi_uv_loop(napi_env env, uv_loop_t **loop) __asm__("napi_get_uv_event_loop");
 
-struct capture_state {
-	struct capture *skeleton;
-	struct uv_handle *before_sleep;
-	int ring_fd, lost_fd, names_fd, epoll_fd, root_fd;
-	uint32_t fs_magic;
-	struct ring ring;
-	u64 dropped_seen, own_pid;
-	char raw[65536] __attribute__((aligned(8))); /* fanotify records read but not yet translated */
-	size_t raw_at, raw_end;
-};
-
-struct out {
-	uint8_t *data;
-	size_t used, size;
-	double *last; /* the last record, when it is a write that the next one may extend */
-	bool full;
-};
-
-static double *put_record(struct out *o, double kind, const char *name, size_t name_bytes)
-{
-	size_t need = (SLOTS * 8 + name_bytes + 7) & ~7ul;
-	o->last = NULL;
-	if (o->size - o->used < need) {
-		o->full = true;
-		return NULL;
-	}
-	double *r = (double *)(o->data + o->used);
-	memset(r, 0, SLOTS * 8);
-	r[0] = kind;
-	r[9] = (double)name_bytes;
-	if (name_bytes) memcpy(r + SLOTS, name, name_bytes);
-	o->used += need;
-	return r;
-}
-
-/* --- names ------------------------------------------------------------------------------------ */
-
-struct identity {
-	uint64_t ino;
-	uint32_t gen;
-	bool known;
-};
-
-static struct identity identity_of(struct capture_state *c, struct file_handle *h)
-{
-	struct identity id = { 0, 0, true };
-	if (handle_identity(c->fs_magic, h->handle_type, h->f_handle, h->handle_bytes, &id.ino,
-			    &id.gen))
-		return id;
-	/* A filesystem whose handles are opaque here: ask the kernel which inode it is. */
-	int fd = open_by_handle_at(c->root_fd, h, O_PATH | O_CLOEXEC);
-	struct stat s;
-	id.known = fd >= 0 && !fstat(fd, &s);
-	if (id.known) id.ino = s.st_ino;
-	if (fd >= 0) close(fd);
-	return id;
-}
-
-static bool put_name(struct capture_state *c, struct out *o, struct fanotify_event_info_fid *f,
-		     struct identity child, int change)
-{
-	struct file_handle *h = (void *)f->handle;
-	struct identity dir = identity_of(c, h);
-	const char *name = (const char *)h->f_handle + h->handle_bytes;
-	if (!dir.known) return true;
-	double *r = put_record(o, KIND_NAME, name, strlen(name));
-	if (!r) return false;
-	r[1] = fold_inode(dir.ino);
-	r[2] = dir.gen;
-	r[3] = fold_inode(child.ino);
-	r[4] = child.gen;
-	r[6] = change;
-	return true;
-}
-
-static bool put_node(struct out *o, int kind, struct identity node)
-{
-	double *r = put_record(o, kind, NULL, 0);
-	if (!r) return false;
-	r[1] = fold_inode(node.ino);
-	r[2] = node.gen;
-	return true;
-}
-
-static bool translate(struct capture_state *c, struct out *o, struct fanotify_event_metadata *m)
-{
-	struct fanotify_event_info_fid *name = NULL, *from = NULL, *to = NULL, *self = NULL;
-	struct identity child = { 0, 0, false };
-	if (m->mask & FAN_Q_OVERFLOW) return put_record(o, KIND_OVERFLOW, NULL, 0) != NULL;
-	if ((u64)m->pid == c->own_pid) return true;
-	char *at = (char *)m + m->metadata_len, *end = (char *)m + m->event_len;
-	while (at < end) {
-		struct fanotify_event_info_fid *f = (void *)at;
-		if (f->hdr.info_type == INFO_FID) child = identity_of(c, (void *)f->handle);
-		if (f->hdr.info_type == INFO_DFID_NAME) name = f;
-		if (f->hdr.info_type == INFO_DFID_NAME || f->hdr.info_type == INFO_DFID) self = f;
-		if (f->hdr.info_type == INFO_OLD_DFID_NAME) from = f;
-		if (f->hdr.info_type == INFO_NEW_DFID_NAME) to = f;
-		at += f->hdr.len;
-	}
-	int change = m->mask & FAN_CREATE ? NAME_CREATED : 0;
-	if (m->mask & FAN_DELETE) change |= NAME_DELETED;
-	if (name && change && !put_name(c, o, name, child, change)) return false;
-	if (from && !put_name(c, o, from, child, NAME_MOVED)) return false;
-	if (to && !put_name(c, o, to, child, NAME_MOVED)) return false;
-	/* An event of a directory itself names that directory and no child. */
-	if (!child.known && self && (m->mask & FAN_ONDIR)) child = identity_of(c, (void *)self->handle);
-	if (!child.known) return true;
-	if (m->mask & FAN_ATTRIB && !put_node(o, KIND_ATTRIBUTES, child)) return false;
-	if (m->mask & FAN_MODIFY && !put_node(o, KIND_MODIFIED, child)) return false;
-	if (m->mask & FAN_CLOSE_WRITE && !put_node(o, KIND_CLOSED, child)) return false;
-	return true;
-}
-
-/*
- * Translates what one read gives, and tells how many records that were: 0 when none waits. Stops
- * when `o` is full.
- */
-static size_t drain_names(struct capture_state *c, struct out *o)
-{
-	size_t count = 0;
-	if (c->names_fd < 0) return 0;
-	if (c->raw_at == c->raw_end) {
-		ssize_t n = read(c->names_fd, c->raw, sizeof c->raw);
-		if (n <= 0) return 0;
-		c->raw_at = 0;
-		c->raw_end = (size_t)n;
-	}
-	while (c->raw_at < c->raw_end) {
-		struct fanotify_event_metadata *m = (void *)(c->raw + c->raw_at);
-		size_t before = o->used;
-		if (!translate(c, o, m)) {
-			o->used = before;
-			return count;
-		}
-		c->raw_at += m->event_len;
-		count++;
-	}
-	return count;
-}
-
 /* --- bytes ------------------------------------------------------------------------------------ */
 
-static bool put_event(struct out *o, const struct ls_event *e)
+static bool put_event(const struct capture_state *c, struct out *o, const struct ls_event *e)
 {
-	double *last = o->last;
-	if (e->op == LS_OP_WRITE && last && last[1] == fold_inode(e->ino) && last[2] == e->gen &&
+	double *last = o->last, key = inode_key(c, e->ino, e->filesystem);
+	if (e->op == LS_OP_WRITE && last && last[1] == key && last[2] == e->gen &&
 	    last[6] == e->flags && !(e->flags & (LS_FLAG_SHARED_POS | LS_FLAG_APPEND)) &&
 	    last[3] + last[4] == (double)e->pos) {
 		last[4] += (double)e->len;
 		return true;
 	}
-	double *r = put_record(o, e->op, (const char *)(e + 1), e->path_bytes);
+	size_t path_bytes = e->op == LS_OP_PATH ? e->len : 0;
+	double *r = put_record(o, e->op, (const char *)(e + 1), path_bytes);
 	if (!r) return false;
-	r[1] = fold_inode(e->ino);
+	r[1] = e->ino ? key : 0;
 	r[2] = e->gen;
 	r[3] = (double)e->pos;
 	r[4] = (double)e->len;
@@ -266,7 +94,7 @@ static void drain_ring(struct capture_state *c, struct out *o)
 	if (!c->skeleton) return;
 	ring_stay_awake(&c->ring);
 	while ((record = ring_record(&c->ring, &header))) {
-		if (!(header & RING_DISCARDED) && !put_event(o, (struct ls_event *)record)) return;
+		if (!(header & RING_DISCARDED) && !put_event(c, o, (struct ls_event *)record)) return;
 		ring_pass(&c->ring, header);
 	}
 }
@@ -290,12 +118,12 @@ static void drain_lost(struct capture_state *c, struct out *o)
 		if (!put_record(o, KIND_OVERFLOW, NULL, 0)) return;
 		c->skeleton->bss->lost_all = 0;
 	}
-	u64 key = 0;
+	struct ls_lost key = { .ino = 0 };
 	u32 gen = 0;
 	while (!map_call(BPF_MAP_GET_NEXT_KEY, c->lost_fd, NULL, &key)) {
 		if (map_call(BPF_MAP_LOOKUP_ELEM, c->lost_fd, &key, &gen)) gen = 0;
-		struct identity id = { key, gen, true };
-		if (!put_node(o, KIND_LOST, id)) return;
+		struct identity id = { key.ino, gen, key.filesystem, true };
+		if (!put_node(c, o, KIND_LOST, id)) return;
 		map_call(BPF_MAP_DELETE_ELEM, c->lost_fd, &key, NULL);
 	}
 	c->dropped_seen = dropped;
@@ -379,7 +207,8 @@ static const char *open_bpf(struct capture_state *c, napi_env env, uint32_t ring
 	k->rodata->root_ino = root.st_ino;
 	k->rodata->pidns_dev = (u64)major(ns.st_dev) << 20 | minor(ns.st_dev);
 	k->rodata->pidns_ino = ns.st_ino;
-	k->rodata->tells_dirty_inodes = c->fs_magic == EXT_MAGIC;
+	k->rodata->tells_dirty_inodes = c->groups[0]->magic == EXT_MAGIC;
+	k->rodata->follows = (c->mode & MODE_FOLLOW) != 0;
 	k->rodata->uring_args_old = kernel_before(6, 16);
 	k->rodata->page_shift = (u32)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
 	k->maps.ring.max_entries = ring_bytes;
@@ -409,19 +238,28 @@ static const char *open_bpf(struct capture_state *c, napi_env env, uint32_t ring
 	return watch_sleep(c, env) ? NULL : "EPOLL";
 }
 
-static const char *open_names(struct capture_state *c, bool modify)
+/* What the program must know of all followed filesystems together. */
+static void tell_program(struct capture_state *c)
 {
-	uint64_t mask = FAN_CREATE | FAN_DELETE | FAN_RENAME | FAN_ATTRIB | FAN_CLOSE_WRITE | FAN_ONDIR;
-	if (modify) mask |= FAN_MODIFY;
-	c->names_fd = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE |
-					    FAN_UNLIMITED_MARKS | FAN_REPORT_DFID_NAME | FAN_REPORT_FID |
-					    FAN_REPORT_TARGET_FID,
-				    O_RDONLY | O_CLOEXEC);
-	if (c->names_fd < 0) return "FANOTIFY_INIT";
-	if (fanotify_mark(c->names_fd, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, mask, c->root_fd, NULL))
-		return "FANOTIFY_MARK";
-	struct epoll_event e = { .events = EPOLLIN };
-	return epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, c->names_fd, &e) ? "EPOLL" : NULL;
+	u64 bits = 0, paths = 0;
+	for (size_t i = 1; i < c->group_count; i++) {
+		bits |= LS_FOLLOWED_BIT(c->groups[i]->device);
+		paths |= !c->groups[i]->tells_dirty_inodes;
+	}
+	c->skeleton->bss->followed_bits = bits;
+	c->skeleton->bss->paths_wanted = paths;
+}
+
+static void drop_group(struct capture_state *c, size_t index)
+{
+	struct group *g = c->groups[index];
+	if (g->names_fd >= 0) close(g->names_fd);
+	c->groups[index] = c->groups[--c->group_count];
+	if (c->skeleton && g->filesystem) {
+		map_call(BPF_MAP_DELETE_ELEM, c->skeleton->maps.followed.map_fd, &g->device, NULL);
+		tell_program(c);
+	}
+	free(g);
 }
 
 static void on_closed(struct uv_handle *handle)
@@ -437,7 +275,10 @@ static void release(struct capture_state *c)
 	if (r->producer && r->producer != MAP_FAILED)
 		munmap(r->producer, RING_PAGE + 2 * (size_t)r->bytes);
 	if (c->skeleton) capture__destroy(c->skeleton);
-	if (c->names_fd >= 0) close(c->names_fd);
+	for (size_t i = 0; i < c->group_count; i++) {
+		if (c->groups[i]->names_fd >= 0) close(c->groups[i]->names_fd);
+		free(c->groups[i]);
+	}
 	if (c->epoll_fd >= 0) close(c->epoll_fd);
 	free(c);
 }
@@ -449,18 +290,15 @@ static void release(struct capture_state *c)
 static napi_value fn_open(napi_env env, napi_callback_info info)
 {
 	struct args a = args_of(env, info);
-	int mode = arg_int(&a, 0);
 	struct capture_state *c = calloc(1, sizeof *c);
-	struct statfs fs;
 	const char *failed = NULL;
-	c->names_fd = -1;
+	c->mode = arg_int(&a, 0);
 	c->root_fd = arg_int(&a, 1);
 	c->own_pid = (u64)getpid();
 	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (c->epoll_fd < 0 || fstatfs(c->root_fd, &fs)) failed = "EPOLL";
-	else c->fs_magic = (uint32_t)fs.f_type;
-	if (!failed && (mode & MODE_NAMES)) failed = open_names(c, mode & MODE_MODIFY);
-	if (!failed && (mode & MODE_BPF)) failed = open_bpf(c, env, arg_uint(&a, 2));
+	if (c->epoll_fd < 0 || !add_group(c, c->root_fd)) failed = "EPOLL";
+	if (!failed && (c->mode & MODE_NAMES)) failed = open_names(c, c->groups[0], c->root_fd);
+	if (!failed && (c->mode & MODE_BPF)) failed = open_bpf(c, env, arg_uint(&a, 2));
 	if (failed) {
 		const char *why = strerror(errno);
 		release(c);
@@ -507,6 +345,57 @@ static napi_value fn_drain(napi_env env, napi_callback_info info)
 	return number(env, (double)(o.used * 2 + o.full));
 }
 
+/*
+ * captureFollow(handle, filesystem, directoryFd, device): 0. From now on the filesystem that the
+ * directory is mounted from is told, too, by this number (1 to 1022). `device` is its superblock's.
+ */
+static napi_value fn_follow(napi_env env, napi_callback_info info)
+{
+	struct args a = args_of(env, info);
+	struct capture_state *c = state_of(&a);
+	int fd = arg_int(&a, 2);
+	struct stat root;
+	errno = EINVAL;
+	if (!(c->mode & MODE_FOLLOW) || fstat(fd, &root)) return result(env, -1);
+	struct group *g = add_group(c, fd);
+	if (!g) return result(env, -1);
+	g->filesystem = arg_uint(&a, 1);
+	g->device = arg_uint(&a, 3);
+	long error = open_names(c, g, fd) ? -1 : 0;
+	if (!error && c->skeleton) {
+		struct ls_followed value = { root.st_ino, g->filesystem, g->tells_dirty_inodes };
+		int map = c->skeleton->maps.followed.map_fd;
+		error = map_call(BPF_MAP_UPDATE_ELEM, map, &g->device, &value);
+		if (!error) tell_program(c);
+	}
+	int saved = errno;
+	if (error) drop_group(c, c->group_count - 1);
+	errno = saved;
+	return result(env, error);
+}
+
+/* captureUnfollow(handle, filesystem): 0. Nothing more is told of it. */
+static napi_value fn_unfollow(napi_env env, napi_callback_info info)
+{
+	struct args a = args_of(env, info);
+	struct capture_state *c = state_of(&a);
+	size_t index = group_of(c, arg_uint(&a, 1));
+	if (index) drop_group(c, index);
+	return result(env, 0);
+}
+
+/*
+ * captureFollows(handle, filesystem): 1 while its mark stands, which goes with the filesystem when
+ * that is unmounted for good; else 0.
+ */
+static napi_value fn_follows(napi_env env, napi_callback_info info)
+{
+	struct args a = args_of(env, info);
+	struct capture_state *c = state_of(&a);
+	size_t index = group_of(c, arg_uint(&a, 1));
+	return result(env, index && mark_stands(c->groups[index]));
+}
+
 /* captureDropped(handle): records that the program could not hand over, since the start. */
 static napi_value fn_dropped(napi_env env, napi_callback_info info)
 {
@@ -528,6 +417,9 @@ void capture_exports(napi_env env, napi_value exports)
 	export_function(env, exports, "captureOpen", fn_open);
 	export_function(env, exports, "captureFd", fn_fd);
 	export_function(env, exports, "captureDrain", fn_drain);
+	export_function(env, exports, "captureFollow", fn_follow);
+	export_function(env, exports, "captureUnfollow", fn_unfollow);
+	export_function(env, exports, "captureFollows", fn_follows);
 	export_function(env, exports, "captureDropped", fn_dropped);
 	export_function(env, exports, "captureClose", fn_close);
 }

@@ -92,18 +92,28 @@ static struct {
 	uint32_t magic;
 } last_mount;
 
-static uint32_t magic_on(int dirfd, uint64_t mount)
+static uint64_t mount_of(int fd)
 {
 	struct statx s;
-	if (mount && mount == last_mount.mount) return last_mount.magic;
-	uint32_t magic = magic_of(dirfd);
-	/* What is mounted at a name is not of its directory's filesystem. */
-	int failed = syscall(SYS_statx, dirfd, "", AT_EMPTY_PATH, STATX_MNT_ID, &s);
-	if (!failed && s.stx_mnt_id == mount) {
-		last_mount.mount = mount;
-		last_mount.magic = magic;
-	}
+	return syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &s) ? 0 : s.stx_mnt_id;
+}
+
+/* What is mounted at a name is not of its directory's filesystem. */
+static uint32_t magic_at(int dirfd, const char *name)
+{
+	int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	uint32_t magic = fd < 0 ? 0 : magic_of(fd);
+	if (fd >= 0) close(fd);
 	return magic;
+}
+
+static uint32_t magic_on(int dirfd, const char *name, uint64_t mount)
+{
+	if (mount && mount == last_mount.mount) return last_mount.magic;
+	if (mount_of(dirfd) != mount) return magic_at(dirfd, name);
+	last_mount.mount = mount;
+	last_mount.magic = magic_of(dirfd);
+	return last_mount.magic;
 }
 
 static int fill(int dirfd, const char *name, double *out)
@@ -133,7 +143,7 @@ static int fill(int dirfd, const char *name, double *out)
 int stat_into(int dirfd, const char *name, double *out)
 {
 	if (fill(dirfd, name, out)) return -1;
-	out[1] = generation(dirfd, name, magic_on(dirfd, (uint64_t)out[15]));
+	out[1] = generation(dirfd, name, magic_on(dirfd, name, (uint64_t)out[15]));
 	ssize_t n = list_attributes(dirfd, name, NULL, 0);
 	out[14] = n < 0 ? 0 : (double)n;
 	return 0;
@@ -197,6 +207,7 @@ FUNCTION(fn_scan_directory)
 	static char raw[32768] __attribute__((aligned(8)));
 	size_t used = 0;
 	uint32_t magic = magic_of(dirfd);
+	double mount = (double)mount_of(dirfd);
 	for (;;) {
 		long n = syscall(SYS_getdents64, dirfd, raw, sizeof raw);
 		if (n < 0) return result(env, -1);
@@ -213,7 +224,8 @@ FUNCTION(fn_scan_directory)
 				if (errno == ENOENT) continue;
 				return result(env, -1);
 			}
-			s[1] = generation(dirfd, d->d_name, magic);
+			uint32_t own = s[15] == mount ? magic : magic_at(dirfd, d->d_name);
+			s[1] = generation(dirfd, d->d_name, own);
 			ssize_t attributes = list_attributes(dirfd, d->d_name, NULL, 0);
 			s[14] = attributes < 0 ? 0 : (double)attributes;
 			uint16_t l = (uint16_t)length;
@@ -238,7 +250,10 @@ FUNCTION(fn_open_path)
 	return result(env, open(name, arg_int(&a, 1) | O_CLOEXEC, 0600));
 }
 
-/* openBeneath(dirfd, path, flags, mode): descriptor. Never leaves dirfd, follows no link. */
+/*
+ * openBeneath(dirfd, path, flags, mode, crosses): descriptor. Never leaves dirfd, follows no link,
+ * and crosses no mount unless it is told to.
+ */
 FUNCTION(fn_open_beneath)
 {
 	struct args a = args_of(env, info);
@@ -248,6 +263,7 @@ FUNCTION(fn_open_beneath)
 		.mode = arg_uint(&a, 3),
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
 	};
+	if (arg_int(&a, 4)) how.resolve &= ~(uint64_t)RESOLVE_NO_XDEV;
 	int64_t fd;
 	int tries = 0;
 	/* EAGAIN: a rename ran at the same time; man 2 openat2 says to try again. */

@@ -14,7 +14,7 @@ typedef struct uv_loop_s uv_loop_t;
 struct uv_handle {
 	void *data; /* the first member of every libuv handle: docs.libuv.org, uv_handle_t.data */
 };
-enum { UV_POLL = 8, UV_READABLE = 1, UV_WRITABLE = 2, UV_DISCONNECT = 4 };
+enum { UV_POLL = 8, UV_READABLE = 1, UV_WRITABLE = 2, UV_DISCONNECT = 4, UV_PRIORITIZED = 8 };
 extern int uv_poll_init(uv_loop_t *loop, struct uv_handle *handle, int fd);
 extern int uv_poll_start(struct uv_handle *handle, int events,
 			 void (*callback)(struct uv_handle *, int status, int events));
@@ -85,14 +85,18 @@ static napi_value poll_start(napi_env env, napi_callback_info info)
 	return out;
 }
 
-/* pollSet(handle, events): waits for these from now on: 1 readable, 2 writable, 4 hung up. */
+/*
+ * pollSet(handle, events): waits for these from now on: 1 readable, 2 writable, 4 hung up,
+ * 8 priority.
+ */
 static napi_value poll_set(napi_env env, napi_callback_info info)
 {
 	struct args a = args_of(env, info);
 	void *data = NULL;
 	napi_get_value_external(env, a.value[0], &data);
 	struct poll *p = data;
-	int events = arg_int(&a, 1) & (UV_READABLE | UV_WRITABLE | UV_DISCONNECT);
+	int allowed = UV_READABLE | UV_WRITABLE | UV_DISCONNECT | UV_PRIORITIZED;
+	int events = arg_int(&a, 1) & allowed;
 	if (p && events)
 		uv_poll_start(p->handle, events, on_ready);
 	else if (p)

@@ -58,7 +58,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
-	__type(key, u64);
+	__type(key, struct ls_lost);
 	__type(value, u32);
 } lost SEC(".maps");
 
@@ -86,18 +86,20 @@ static __always_inline bool is_self(void)
 	return bpf_get_current_pid_tgid() >> 32 == self_tgid;
 }
 
+#include "followed.h"
+
 /*
  * 1 below the root, 0 outside, LS_FLAG_ALIAS + 1 when only user space can tell: the file has other
  * names, or this one is gone (unlinked, or never given: O_TMPFILE), or it was opened by a handle,
  * so that its name may not be in memory.
  */
-static __always_inline int below_root(struct dentry *first, struct inode *inode)
+static __always_inline int below_root(struct dentry *first, struct inode *inode, u64 root)
 {
 	struct dentry *d = first;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < DEPTH_MAX; i++) {
 		/* Without looking for null: reading through it gives 0, and no inode has that number. */
-		if (d->d_inode->i_ino == root_ino) return 1;
+		if (d->d_inode->i_ino == root) return 1;
 		struct dentry *parent = d->d_parent;
 		if (parent == d) break;
 		d = parent;
@@ -110,23 +112,24 @@ static __always_inline int below_root(struct dentry *first, struct inode *inode)
 }
 
 /* The same for an inode that no descriptor leads to. */
-static __always_inline int inode_below_root(struct inode *inode)
+static __always_inline int inode_below_root(struct inode *inode, u64 root)
 {
 	struct hlist_node *alias = inode->i_dentry.first;
 	if (!alias) return LS_FLAG_ALIAS + 1;
 	void *d = (void *)alias - bpf_core_field_offset(struct dentry, d_u.d_alias);
-	return below_root(cast(d, struct dentry), inode);
+	return below_root(cast(d, struct dentry), inode, root);
 }
 
 #include "records.h"
 
-/* The file behind `f` when it lies on the watched filesystem; sets `where`. */
-static __always_inline struct inode *watched_inode(struct file *f, bool any_type, int *where)
+/* The file behind `f` when it lies on a watched filesystem; sets `where` and `on`. */
+static __always_inline struct inode *watched_inode(struct file *f, bool any_type, int *where,
+						   struct ls_followed *on)
 {
 	struct inode *inode = f->f_inode;
-	if (!inode || inode->i_sb->s_dev != watched_dev) return 0;
+	if (!inode || !is_watched(inode->i_sb->s_dev, on)) return 0;
 	if (!any_type && (inode->i_mode & S_IFMT) != S_IFREG) return 0;
-	*where = below_root(f->f_path.dentry, inode);
+	*where = below_root(f->f_path.dentry, inode, on->root_ino);
 	return *where ? inode : 0;
 }
 
@@ -134,17 +137,20 @@ static __always_inline struct inode *watched_inode(struct file *f, bool any_type
 __noinline int emit_file(u64 file, u32 op, u32 flags, u64 pos, u64 len)
 {
 	int where = 0;
-	struct inode *inode = watched_inode(cast(file, struct file), op == LS_OP_ATTR, &where);
-	if (inode) emit(inode, op, flags | (where - 1), pos, len);
+	struct ls_followed on;
+	struct inode *inode = watched_inode(cast(file, struct file), op == LS_OP_ATTR, &where, &on);
+	if (inode) emit(inode, on.filesystem, op, flags | (where - 1), pos, len);
 	return 0;
 }
 
-/* The same for the address of a struct inode on the watched filesystem. */
+/* The same for the address of a struct inode on a watched filesystem. */
 __noinline int emit_inode(u64 address, u32 op, u64 pos, u64 len)
 {
 	struct inode *inode = cast(address, struct inode);
-	int where = inode_below_root(inode);
-	if (where) emit(inode, op, where - 1, pos, len);
+	struct ls_followed on;
+	if (!is_watched(inode->i_sb->s_dev, &on)) return 0;
+	int where = inode_below_root(inode, on.root_ino);
+	if (where) emit(inode, on.filesystem, op, where - 1, pos, len);
 	return 0;
 }
 
@@ -559,7 +565,8 @@ int BPF_PROG(on_dirty_folio, struct folio *folio, struct address_space *mapping)
 {
 	if (!mapping) return 0;
 	struct inode *inode = mapping->host;
-	if (!inode || inode->i_sb->s_dev != watched_dev) return 0;
+	struct ls_followed on;
+	if (!inode || !is_watched(inode->i_sb->s_dev, &on)) return 0;
 	if ((inode->i_mode & S_IFMT) != S_IFREG) return 0;
 	struct task_struct *task = current_task();
 	bool mapped = mapping->i_mmap_writable.counter > 0;

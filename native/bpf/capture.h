@@ -17,7 +17,8 @@ enum ls_op {
 	LS_OP_MAPPED = 5,   /* a writable shared mapping of the file was made */
 	LS_OP_ATTR = 6,     /* times set by descriptor in a way that fanotify does not report */
 	LS_OP_PATH = 7,     /* a change named by a path string, which follows the record; the inode is
-	                       the directory that a relative path starts at, 0 if unknown */
+	                       the directory that a relative path starts at, 0 if unknown; len is
+	                       the path's bytes, without NUL */
 	LS_OP_RESCAN = 8,   /* a change that cannot be attributed to a file */
 };
 
@@ -37,10 +38,30 @@ struct ls_event {
 	unsigned int tgid; /* process, as the initial pid namespace numbers it */
 	unsigned char op;
 	unsigned char flags;
-	unsigned short path_bytes; /* LS_OP_PATH: bytes of path after the record, without NUL */
+	unsigned short filesystem; /* 0 for the root's, else what user space calls it: ls_followed */
 	int dir_fd;                /* LS_OP_PATH: the directory descriptor that the path starts at */
 };
 
+/* A filesystem mounted below the root, by the device number of its superblock. */
+struct ls_followed {
+	unsigned long long root_ino; /* of the directory that is mounted */
+	unsigned int filesystem;
+	unsigned int tells_dirty_inodes;
+};
+
+/* An inode of which records were lost. */
+struct ls_lost {
+	unsigned long long ino;
+	unsigned int filesystem;
+	unsigned int zero;
+};
+
+#define LS_FOLLOWED_MAX 64
+/* The bit of a device in `followed_bits`. */
+#define LS_FOLLOWED_BIT(dev) (1ull << ((dev) & 63))
+
 _Static_assert(sizeof(struct ls_event) == 48, "ls_event is part of the ABI");
+_Static_assert(sizeof(struct ls_followed) == 16, "ls_followed is part of the ABI");
+_Static_assert(sizeof(struct ls_lost) == 16, "ls_lost is part of the ABI");
 
 #endif

@@ -28,12 +28,14 @@ static __always_inline struct inode *start_of(int dir_fd)
 /* `path` is an address in the memory of the calling process. */
 __noinline int emit_path(u64 path, int dir_fd, u64 detail)
 {
-	if (tells_dirty_inodes || is_self()) return 0;
+	if (tells_dirty_inodes && !(follows && paths_wanted)) return 0;
+	if (is_self()) return 0;
 	char first = 0;
 	bpf_probe_read_user(&first, 1, (void *)path);
-	/* A relative path starts on the watched filesystem, an absolute one may lead anywhere. */
+	/* A relative path starts on a watched filesystem, an absolute one may lead anywhere. */
 	struct inode *start = first == '/' ? 0 : start_of(dir_fd);
-	if (start && start->i_sb->s_dev != watched_dev) return 0;
+	struct ls_followed on = { .root_ino = 0 };
+	if (start && !is_watched(start->i_sb->s_dev, &on)) return 0;
 	u32 zero = 0;
 	struct path_record *r = bpf_map_lookup_elem(&scratch, &zero);
 	if (!r) return 0;
@@ -47,6 +49,7 @@ __noinline int emit_path(u64 path, int dir_fd, u64 detail)
 	r->event.op = LS_OP_PATH;
 	if (start) r->event.ino = start->i_ino;
 	if (start) r->event.gen = start->i_generation;
+	r->event.filesystem = on.filesystem;
 	r->event.pos = detail;
 	r->event.tgid = bpf_get_current_pid_tgid() >> 32;
 	struct bpf_pidns_info {
@@ -57,7 +60,7 @@ __noinline int emit_path(u64 path, int dir_fd, u64 detail)
 	r->event.dir_fd = dir_fd;
 	r->event.time_ns = bpf_ktime_get_ns();
 	u64 bytes = (n - 1) & (LS_PATH_MAX - 1);
-	r->event.path_bytes = bytes;
+	r->event.len = bytes;
 	u64 flag = wake_flag();
 	if (bpf_ringbuf_output(&ring, r, sizeof r->event + bytes, flag)) {
 		__sync_fetch_and_add(&dropped, 1);
@@ -74,7 +77,9 @@ __noinline int emit_path(u64 path, int dir_fd, u64 detail)
 SEC("tp_btf/writeback_mark_inode_dirty")
 int BPF_PROG(on_dirty_inode, struct inode *inode, int flags)
 {
-	if (!tells_dirty_inodes || inode->i_sb->s_dev != watched_dev) return 0;
+	struct ls_followed on;
+	if (!follows && !tells_dirty_inodes) return 0;
+	if (!is_watched(inode->i_sb->s_dev, &on) || !on.tells_dirty_inodes) return 0;
 	struct task_struct *task = current_task();
 	if (task->flags & (PF_KTHREAD | PF_IO_WORKER)) return 0;
 	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());

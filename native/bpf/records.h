@@ -5,10 +5,11 @@
 #ifndef LOCKSTEP_RECORDS_H
 #define LOCKSTEP_RECORDS_H
 
-static __always_inline void count_lost(u64 ino, u32 gen)
+static __always_inline void count_lost(u64 ino, u32 gen, u32 filesystem)
 {
+	struct ls_lost key = { .ino = ino, .filesystem = filesystem };
 	__sync_fetch_and_add(&dropped, 1);
-	if (bpf_map_update_elem(&lost, &ino, &gen, BPF_ANY)) lost_all = 1;
+	if (bpf_map_update_elem(&lost, &key, &gen, BPF_ANY)) lost_all = 1;
 }
 
 /*
@@ -37,13 +38,14 @@ static __always_inline void submit(struct ls_event *e)
 	wake_if_owed(flag);
 }
 
-static __always_inline void emit(struct inode *inode, u8 op, u8 flags, u64 pos, u64 len)
+static __always_inline void emit(struct inode *inode, u32 filesystem, u8 op, u8 flags, u64 pos,
+				 u64 len)
 {
 	if (is_self()) return;
 	if (inode->i_mapping->i_mmap_writable.counter > 0) flags |= LS_FLAG_MAPPED;
 	struct ls_event *e = bpf_ringbuf_reserve(&ring, sizeof *e, 0);
 	if (!e) {
-		count_lost(inode->i_ino, inode->i_generation);
+		count_lost(inode->i_ino, inode->i_generation, filesystem);
 		return;
 	}
 	e->ino = inode->i_ino;
@@ -54,7 +56,7 @@ static __always_inline void emit(struct inode *inode, u8 op, u8 flags, u64 pos, 
 	e->tgid = 0;
 	e->op = op;
 	e->flags = flags;
-	e->path_bytes = 0;
+	e->filesystem = filesystem;
 	e->dir_fd = 0;
 	submit(e);
 }

@@ -82,6 +82,11 @@ export const errorTable = {
     exit: 5,
     advice: "free space on the target; it goes on by itself, or at once by `lockstep resume`",
   },
+  MOUNT_GONE: {
+    kind: "halt",
+    exit: 5,
+    advice: "mount it again; or run `lockstep resume` to have the target lose it, too",
+  },
   TARGET_MOUNT: {
     kind: "fatal",
     exit: 3,

@@ -111,6 +111,15 @@ export interface CaptureBackend {
   start(readable: () => void): void;
   /** Tells what has happened. True when more waits than fitted: call again. */
   drain(sink: ChangeSink): boolean;
+  /**
+   * Tells of one more filesystem from now on, mounted below the root; absent where watching its
+   * directories is all there is to it. Its inodes have its number (inode-keys.ts). 0, or a negative
+   * errno.
+   */
+  follow?(number: number, directoryFd: number, device: number): number;
+  unfollow?(number: number): void;
+  /** Whether a filesystem that is followed has not been unmounted for good since. */
+  stillFollows?(number: number): boolean;
   /** To be called before a directory is scanned. 0, or a negative errno. */
   watchDirectory(directoryFd: number, ino: number, gen: number): number;
   /** The directory has left the tree. */

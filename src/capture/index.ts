@@ -7,6 +7,9 @@ export type {
   Listener,
   PathStart,
 } from "./backend.ts";
+export { FollowedMounts } from "./followed-mounts.ts";
+export type { FollowedMountsOptions, MountChange } from "./followed-mounts.ts";
+export { filesystemOf, inodeIn, inodeKey } from "./inode-keys.ts";
 export { listenerCountMax, shareCapture } from "./capture-hub.ts";
 export { backendNames, openBackend } from "./open-backend.ts";
 export type { OpenedBackend } from "./open-backend.ts";

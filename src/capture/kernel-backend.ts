@@ -26,14 +26,17 @@ const failures: Readonly<Record<string, string>> = {
 };
 
 /**
- * Opens the backend on a directory descriptor, which must outlive it. Throws BACKEND_UNAVAILABLE.
+ * Opens the backend on a directory descriptor, which must outlive it. `follows`: filesystems
+ * mounted below may be followed. Throws BACKEND_UNAVAILABLE.
  */
 export function openKernelBackend(
   kernel: Kernel & Files,
   name: Exclude<BackendName, "inotify">,
   rootFd: number,
+  follows: boolean,
 ): CaptureBackend {
-  const mode = CaptureMode.names | (name === "ebpf" ? CaptureMode.bpf : CaptureMode.modify);
+  const bytes = name === "ebpf" ? CaptureMode.bpf : CaptureMode.modify;
+  const mode = CaptureMode.names | bytes | (follows ? CaptureMode.follow : 0);
   let handle: unknown;
   try {
     handle = kernel.captureOpen(mode, rootFd, ringBytesMax);
@@ -89,6 +92,18 @@ class KernelBackend implements CaptureBackend {
       at += (recordSlots * 8 + nameBytes + 7) & ~7;
     }
     return (result & 1) === 1;
+  }
+
+  follow(number: number, directoryFd: number, device: number): number {
+    return this.#kernel.captureFollow(this.#handle, number, directoryFd, device);
+  }
+
+  unfollow(number: number): void {
+    if (!this.#isClosed) this.#kernel.captureUnfollow(this.#handle, number);
+  }
+
+  stillFollows(number: number): boolean {
+    return !this.#isClosed && this.#kernel.captureFollows(this.#handle, number) === 1;
   }
 
   watchDirectory(): number {

@@ -16,11 +16,15 @@ export interface OpenedBackend {
   readonly refusals: readonly string[];
 }
 
-/** Opens a backend on the root's descriptor, which must outlive it. Throws BACKEND_UNAVAILABLE. */
+/**
+ * Opens a backend on the root's descriptor, which must outlive it. `follows`: filesystems mounted
+ * below may be followed. Throws BACKEND_UNAVAILABLE.
+ */
 export function openBackend(
   system: Kernel & Files,
   wanted: BackendName | "auto",
   rootFd: number,
+  follows = false,
 ): OpenedBackend {
   const refusals: string[] = [];
   for (const name of wanted === "auto" ? backendNames : [wanted]) {
@@ -28,7 +32,7 @@ export function openBackend(
       const backend =
         name === "inotify"
           ? openInotifyBackend(system, rootFd)
-          : openKernelBackend(system, name, rootFd);
+          : openKernelBackend(system, name, rootFd, follows);
       return { backend, refusals };
     } catch (error) {
       if (!(error instanceof SyncError)) throw error;

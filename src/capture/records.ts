@@ -1,6 +1,6 @@
 /**
  * The records that one native drain writes: 10 doubles and a name padded to 8 bytes.
- * The same numbers stand in native/addon/capture.c and native/bpf/capture.h.
+ * The same numbers stand in native/addon/capture_names.h and native/bpf/capture.h.
  */
 
 export const RecordSlot = {
@@ -38,4 +38,4 @@ export const RecordKind = {
 
 export const RecordFlag = { sharedPosition: 1, mapped: 2, alias: 4, append: 8 } as const;
 
-export const CaptureMode = { bpf: 1, names: 2, modify: 4 } as const;
+export const CaptureMode = { bpf: 1, names: 2, modify: 4, follow: 8 } as const;

@@ -198,6 +198,13 @@ const syncCommand: CommandRow = {
     backupKeep,
     ...ignoreOptions,
     {
+      long: "--cross-mounts",
+      help:
+        "Follow filesystems that are mounted below SOURCE (ext2 to ext4, xfs, btrfs, f2fs, " +
+        "tmpfs); left out, with a notice, if absent. What is unmounted later stays on the target " +
+        "until it is mounted again, or `lockstep resume` says that it is gone for good",
+    },
+    {
       long: "--scrub-rate",
       value: "BYTES",
       help:
@@ -460,6 +467,10 @@ const verifyCommand: CommandRow = {
       help: "Go on where the last comparison of the two, with the same options, was interrupted",
     },
     ...ignoreOptions,
+    {
+      long: "--cross-mounts",
+      help: "Compare filesystems mounted below SOURCE, too, as a sync with it follows them",
+    },
   ],
   commands: [],
   examples: [
@@ -557,7 +568,6 @@ export const plannedOptions: readonly string[] = [
   "--compress",
   "--bwlimit",
   "--dry-run",
-  "--cross-mounts",
   "--install-remote",
   "--stdio",
 ];

@@ -6,6 +6,8 @@
  * Every backend is really opened on the source, and closed again.
  * Source: statfs(2), open(2) O_TMPFILE, linux/magic.h.
  */
+import type { MountBelow } from "../model/index.ts";
+import { mountsBelow } from "./mounts-below.ts";
 import { accessSync, constants, copyFileSync, existsSync, statfsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { SyncError } from "../base/index.ts";
@@ -25,6 +27,8 @@ import {
 } from "./places.ts";
 import { bytesText } from "./status-command.ts";
 
+/** Mount points below the source that are shown. */
+const mountsShownMax = 100;
 const freeBytesMin = 1e9;
 
 const remoteNames = new Set(["nfs", "cifs", "smb2", "9p", "fuse", "ceph", "afs"]);
@@ -79,7 +83,27 @@ export function examineSource(path: string): SourceFindings {
       : ok(topic, name),
   ];
   const { findings: tried, backend } = examineBackends(real);
-  return { findings: [...findings, ...tried], backend };
+  return { findings: [...findings, ...examineMounts(real), ...tried], backend };
+}
+
+/** What is mounted below the source, and what `--cross-mounts` makes of it. */
+function examineMounts(path: string): DoctorFinding[] {
+  let below: readonly MountBelow[];
+  try {
+    const files = native();
+    const fd = openDirectory(files, path);
+    below = [...mountsBelow(files, path, fd, []).below];
+    files.close(fd);
+  } catch {
+    // Told by the backends, which need the same.
+    return [];
+  }
+  return below.slice(0, mountsShownMax).map(({ place, kind, leftOut }) => {
+    const topic = `mount ${path}/${Buffer.from(place, "latin1").toString()}`;
+    if (leftOut === undefined)
+      return ok(topic, `${kind}; followed with --cross-mounts, else left out`);
+    return ok(topic, `${kind}; left out: ${leftOut}`);
+  });
 }
 
 function examineBackends(path: string): SourceFindings {

@@ -81,7 +81,9 @@ async function dispatch(invocation: Invocation, io: CommandIo): Promise<ExitCode
       const { parseByteRate } = await import("./amounts.ts");
       const rateText = text(options["rate"]);
       const rate = rateText === undefined ? 0 : parseByteRate("--rate", rateText);
-      const how = { content: options["content"] !== false, resume: options["resume"] === true };
+      const crossMounts = options["crossMounts"] === true;
+      const resume = options["resume"] === true;
+      const how = { content: options["content"] !== false, resume, crossMounts };
       return await runVerify({ source, target, rate, ...how, ignore: ignoreChoices(options) }, io);
     }
     case "doctor": {
@@ -113,7 +115,9 @@ async function sync(args: readonly string[], options: Options, io: CommandIo): P
   const [minFree, minFreeIsGiven] = [await freeLimit(freeText), freeText !== undefined];
   const choices = { source, targets, once, backend, maxDelete, checksum, minFree, minFreeIsGiven };
   const backup = { backupDir: text(options["backupDir"]), backupKeep: text(options["backupKeep"]) };
-  return await runSync({ ...choices, ...backup, scrubRate, ignore: ignoreChoices(options) }, io);
+  const crossMounts = options["crossMounts"] === true;
+  const how = { scrubRate, crossMounts, ignore: ignoreChoices(options) };
+  return await runSync({ ...choices, ...backup, ...how }, io);
 }
 
 async function freeLimit(text: string | undefined): Promise<FreeLimit | undefined> {

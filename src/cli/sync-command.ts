@@ -7,19 +7,20 @@ import { readdirSync } from "node:fs";
 import { ExitCode, SyncError } from "../base/index.ts";
 import {
   type BackendName,
+  type CaptureBackend,
   listenerCountMax,
   openBackend,
   type OpenedBackend,
   shareCapture,
 } from "../capture/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
-import { MountLog } from "../model/index.ts";
 import type { DeletionLimit, FreeLimit } from "../session/index.ts";
 import { type Identity, loadIdentity } from "../transport/index.ts";
 import { native, type Native } from "../world/node/index.ts";
 import { BackupDir, parseKeepDays } from "./backup-dirs.ts";
 import { type CommandIo, stateDirectory } from "./command-io.ts";
 import { publishStatus, type ResumeAnswer } from "./control-socket.ts";
+import { haltsOf } from "./halts.ts";
 import { type IgnoreChoices, readIgnoreChoices } from "./ignore-options.ts";
 import { mappedInodes } from "./mapped-files.ts";
 import {
@@ -31,9 +32,9 @@ import {
   parseTarget,
   type Target,
 } from "./places.ts";
-import { tellMount } from "./mount-notice.ts";
 import { RootHalt } from "./root-halt.ts";
 import { ProgressTeller } from "./progress-teller.ts";
+import { SourceMounts } from "./source-mounts.ts";
 import { describeTargets } from "./sync-report.ts";
 import { TargetRun } from "./target-run.ts";
 
@@ -58,6 +59,8 @@ export interface SyncOptions {
   ignore: IgnoreChoices;
   /** Bytes a second that the scrub compares; 0 for none. */
   scrubRate: number;
+  /** Filesystems below the source are mirrored, too. */
+  crossMounts: boolean;
 }
 
 /** What all targets of one sync have in common. */
@@ -100,7 +103,7 @@ async function syncOnce(
   const backup = openBackup(options, files, io, source, targets);
   const stateDir = stateDirectory(process.env);
   const rootFd = openDirectory(files, source);
-  const opened = openBackend(files, options.backend, rootFd);
+  const opened = openBackend(files, options.backend, rootFd, options.crossMounts);
   let stateFd = -1;
   try {
     tellStart(io, source, targets, opened);
@@ -177,12 +180,18 @@ async function mirrorAll(
 ): Promise<ExitCode | "again"> {
   const { options, io, source, stateDir } = common;
   const { clock } = io.world;
-  const mounts = new MountLog((path) => tellMount(io, "source", `${source}/${path}`));
+  const runs: TargetRun[] = [];
+  const sourceMounts = openMounts(common, targets, backend, runs);
   const startedUs = clock.monotonicUs();
-  const teller = new ProgressTeller(io, startedUs, { ...common, clock });
+  const teller = new ProgressTeller(io, startedUs, {
+    ...common,
+    clock,
+    files: sourceMounts.files,
+    followed: sourceMounts.followed,
+  });
   const views = shareCapture(backend, targets.length);
-  const runs = targets.map(
-    (target, index) =>
+  for (const [index, target] of targets.entries()) {
+    runs.push(
       new TargetRun({
         ...common,
         target,
@@ -192,7 +201,7 @@ async function mirrorAll(
         maxDelete: options.maxDelete,
         checksum: options.checksum,
         minFree: options.minFree,
-        mounts,
+        sourceMounts,
         scrubRate: options.scrubRate,
         hasOthers: targets.length > 1,
         onEqual: (report) => teller.finish(report),
@@ -200,17 +209,20 @@ async function mirrorAll(
           if (options.once && runs.every(isDone)) stopAll();
         },
       }),
-  );
+    );
+  }
   const isDone = ({ state, isOver }: TargetRun): boolean => state === "live" || isOver;
   const stopAll = (): void => runs.forEach((run) => run.stop());
   const reports = (): ReturnType<TargetRun["report"]>[] => runs.map((run) => run.report());
 
   const rootHalt = new RootHalt(io, options.source, { source, target: textOf(targets) });
   const describe = (): unknown => {
-    const own = { command: "sync", source, backend: backend.name, mounts: mounts.paths };
-    return { ...own, ...describeTargets(teller.withProgress(reports())) };
+    const own = { command: "sync", source, backend: backend.name, ...sourceMounts.describe() };
+    const all = describeTargets(teller.withProgress(reports()));
+    return { ...own, ...all, halts: [...sourceMounts.halts, ...haltsOf(all)] };
   };
-  const resume = (): ResumeAnswer => (rootHalt.isOn ? rootHalt.resume() : resumeAll(runs));
+  const resume = (): ResumeAnswer =>
+    rootHalt.isOn ? rootHalt.resume() : resumeAll(runs, sourceMounts);
   const published = publishStatus(stateDir, describe, io.world.log, resume);
   // Timers of the engine do not keep the process alive; this one does.
   const ticker = setInterval(() => teller.tell(reports()), progressMs);
@@ -226,19 +238,41 @@ async function mirrorAll(
     clearInterval(ticker);
     teller.close();
     published.close();
+    sourceMounts.close();
   }
-  return conclude(runs, common);
+  return conclude(runs, common, sourceMounts);
+}
+
+/** What is mounted below the source. Files that are mapped when it is followed concern all runs. */
+function openMounts(
+  common: Common,
+  targets: readonly Target[],
+  backend: CaptureBackend,
+  runs: readonly TargetRun[],
+): SourceMounts {
+  const onFollowed = (): void => {
+    const mapped = backend.tellsExtents ? mappedInodes() : [];
+    for (const run of runs) run.noteMapped(mapped);
+  };
+  const backupFd = common.backup === undefined ? {} : { backupFd: common.backup.dirFd };
+  const own = { ...common, ...backupFd, backend, targets, onFollowed };
+  return new SourceMounts(own, common.options.crossMounts);
 }
 
 /** What is halted goes on. */
-function resumeAll(runs: readonly TargetRun[]): ResumeAnswer {
-  const resumed = runs.flatMap((run) => run.resume()?.code ?? []);
+function resumeAll(runs: readonly TargetRun[], sourceMounts: SourceMounts): ResumeAnswer {
+  const halts = runs.flatMap((run) => run.resume()?.code ?? []);
+  const resumed = [...sourceMounts.resume(), ...halts];
   return resumed.length === 0 ? { refused: "it is not halted" } : { resumed };
 }
 
 /** The exit code is the worst of all targets. Throws the failure that has it. */
-function conclude(runs: readonly TargetRun[], { options, io }: Common): ExitCode {
-  let worst: SyncError | undefined;
+function conclude(
+  runs: readonly TargetRun[],
+  { options, io }: Common,
+  sourceMounts: SourceMounts,
+): ExitCode {
+  let worst = options.once ? sourceMounts.halt : undefined;
   let problems = 0;
   for (const run of runs) {
     const { failure } = run;

@@ -28,11 +28,14 @@ import { dialTarget } from "./dial-target.ts";
 import { shownHalts, tellHalt, tellResume } from "./halts.ts";
 import { tellMount } from "./mount-notice.ts";
 import { openDirectory, type Target } from "./places.ts";
+import type { SourceMounts } from "./source-mounts.ts";
 import type { TargetReport, TargetState } from "./sync-report.ts";
 
 export interface TargetRunOptions {
   readonly io: CommandIo;
   readonly files: Native;
+  /** What is below the source, and over which filesystems. */
+  readonly sourceMounts: SourceMounts;
   readonly source: string;
   readonly rootFd: number;
   readonly target: Target;
@@ -55,8 +58,6 @@ export interface TargetRunOptions {
   readonly backup: BackupDir | undefined;
   /** What is neither sent nor removed. */
   readonly ignore: IgnoreSettings;
-  /** Hears of mount points below the source. */
-  readonly mounts: MountLog;
   /** A person has agreed to what is deleted until the target is live. */
   readonly deletionsConfirmed: boolean;
   /** Content compared with what the target really has, in bytes a second; 0 for none. */
@@ -75,6 +76,7 @@ export class TargetRun {
   /** Below a target of this machine. */
   readonly #mounts: MountLog;
   readonly #mirror: Mirror;
+  readonly #unknownStores: UnknownStores;
   #state: TargetState = "seeding";
   #failure: SyncError | undefined;
   #lastError: SyncError | undefined;
@@ -85,18 +87,21 @@ export class TargetRun {
     this.#mounts = new MountLog((path) => {
       tellMount(options.io, "target", `${options.target.text}/${path}`);
     });
-    const { io, files, target, capture, rootFd, source } = options;
+    const { io, sourceMounts, target, capture, rootFd, source } = options;
+    const { followed } = sourceMounts;
     const isRemote = target.kind === "remote";
     const unknownStores = new UnknownStores();
-    for (const ino of options.mappedInodes) unknownStores.noteInode(ino);
+    this.#unknownStores = unknownStores;
+    this.noteMapped(options.mappedInodes);
     this.#mirror = new Mirror({
       world: io.world,
-      files,
+      files: sourceMounts.files,
+      ...(followed === undefined ? {} : { followed }),
       backend: capture,
       rootFd,
       rootPath: Buffer.from(source),
       problems: this.#problems,
-      mounts: options.mounts,
+      mounts: sourceMounts.leftOut,
       share: isRemote ? target.share : "",
       subpath: isRemote ? target.subpath : "",
       device: hostname(),
@@ -116,6 +121,11 @@ export class TargetRun {
       onHalt: (halt) => this.#onHalt(halt),
       onResume: (halt) => this.#onResume(halt),
     });
+  }
+
+  /** These files are mapped, whatever filesystem they are on. */
+  noteMapped(inodes: readonly number[]): void {
+    for (const ino of inodes) this.#unknownStores.noteInode(ino);
   }
 
   get state(): TargetState {

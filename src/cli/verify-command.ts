@@ -28,6 +28,7 @@ import type {
 } from "../verify/index.ts";
 import { Stat } from "../world/index.ts";
 import { native } from "../world/node/index.ts";
+import { followedIn, mountsBelow } from "./mounts-below.ts";
 import { durationText } from "./amount-texts.ts";
 import { type CommandIo, stateDirectory } from "./command-io.ts";
 import { type IgnoreChoices, readIgnoreChoices } from "./ignore-options.ts";
@@ -56,6 +57,8 @@ export interface VerifyOptions {
   /** Bytes compared in a second; 0 for no limit. */
   readonly rate: number;
   readonly resume: boolean;
+  /** Filesystems below the source are compared, too. */
+  readonly crossMounts: boolean;
 }
 
 type Compare = (settings: CompareOptions, report: CompareReporter) => Promise<CompareSummary>;
@@ -75,9 +78,13 @@ export async function runVerify(options: VerifyOptions, io: CommandIo): Promise<
   const alive = setInterval(() => {}, 1000);
   const verifying = new Verifying(options, io, open(source), rules);
   try {
-    if (target?.kind === "remote") return await verifyShare(options, io, verifying, target);
+    if (target?.kind === "remote") {
+      verifying.cross(source, []);
+      return await verifyShare(options, io, verifying, target);
+    }
     const path = checkSource(options.target);
     const targetFd = open(path);
+    verifying.cross(source, [targetFd]);
     return await verifying.run({ source, target: path }, (settings, report) => {
       return compareTrees(files, verifying.sourceFd, targetFd, settings, report);
     });
@@ -152,6 +159,14 @@ class Verifying {
     this.#toldUs = this.#startedUs;
   }
 
+  #followed: ReadonlySet<number> | undefined;
+
+  /** Filesystems that are mounted below the source now belong to it, if that was asked for. */
+  cross(source: string, targetFds: readonly number[]): void {
+    if (!this.#options.crossMounts) return;
+    this.#followed = followedIn(mountsBelow(native(), source, this.sourceFd, targetFds));
+  }
+
   /** Asked to stop. */
   get signal(): AbortSignal {
     return this.#controller.signal;
@@ -161,7 +176,9 @@ class Verifying {
     const { clock } = this.#io.world;
     const { rate, content, resume } = this.#options;
     const rules = this.#rules;
-    const terms = { content, rules };
+    const followed = this.#followed;
+    const crossing = followed === undefined ? {} : { crossMounts: true };
+    const terms = { content, rules, ...crossing };
     const file = new VerifyStateFile(stateDirectory(process.env), { ...pair, terms });
     this.#file = file;
     if (resume) this.#before = this.#readState(file);
@@ -169,7 +186,7 @@ class Verifying {
     // The total is of use no longer than the comparison.
     const counting = new AbortController();
     if (this.#io.isTerminal || this.#io.json) {
-      void totalOf(native(), this.sourceFd, clock, counting.signal).then((total) => {
+      void totalOf(native(), this.sourceFd, clock, counting.signal, followed).then((total) => {
         this.#total = total;
       });
     }
@@ -181,6 +198,7 @@ class Verifying {
       settleMs,
       differenceCountMax: differencesShownMax,
       ...(rate > 0 ? { bytesPerSecond: rate } : {}),
+      ...(followed === undefined ? {} : { followed }),
       cursor,
       signal: this.signal,
     };

@@ -1,4 +1,5 @@
 /** What a `Cutter` is given, and what it counts. */
+import type { FollowedMounts } from "../capture/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
 import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Tree } from "../tree/index.ts";
@@ -20,6 +21,8 @@ export interface CutterOptions {
   problems: ProblemLog;
   /** Hears of mount points, which are left out. */
   mounts?: MountLog;
+  /** Filesystems below the root that are mirrored, too; none when absent. */
+  followed?: FollowedMounts;
   /** Tells the dirty set everything that has happened so far. */
   drain: (dirty: DirtySet) => void;
   /** To be called before a directory is scanned (inotify needs a watch first). */

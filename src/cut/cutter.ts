@@ -27,8 +27,9 @@ import { KeptFiles } from "./kept-files.ts";
 import type { ManifestTaker } from "./manifest-taker.ts";
 import { MappedStores } from "./mapped-stores.ts";
 import { MetadataComparer } from "./metadata-comparer.ts";
+import { MountChanges } from "./mount-changes.ts";
 import { NameObserver } from "./name-observer.ts";
-import { NamePlanner } from "./name-planner.ts";
+import { NamePlanner, type PlannedTasks } from "./name-planner.ts";
 import { NameFilter } from "./name-filter.ts";
 import { NameLook } from "./name-look.ts";
 import { resolvePaths } from "./path-resolver.ts";
@@ -70,6 +71,7 @@ export class Cutter {
   readonly guard: DeletionGuard;
   readonly #reader: ContentReader;
   readonly #fileTasks: FileTasks;
+  readonly #mountChanges: MountChanges | undefined;
   readonly kept: KeptFiles;
   /** What the target remembers of our inodes. */
   readonly origins: Origins = new Origins();
@@ -112,15 +114,7 @@ export class Cutter {
       filter: this.#filter,
       look: this.#look,
       forget: (node) => this.#forget(node),
-      tasks: {
-        newFile: (node, parent, name, stat) =>
-          this.#tasks.plan(this.#fileTasks.newFile(node, parent, name, stat)),
-        claimKept: (stat) => this.kept.claim(stat),
-        moved: (node, parent, name) => this.#fileTasks.bases.left(parent, name, node),
-        linkLater: (node, parent, name) => this.#planLink(node, parent, name),
-        scan: (node, deep) => this.#planScan(node, deep, 0),
-        compare: (node, stat) => this.#planCompare(node, stat),
-      },
+      tasks: this.#makePlannedTasks(),
     });
     this.#observer = new NameObserver({
       ...shared,
@@ -149,6 +143,38 @@ export class Cutter {
       options.hasRoom,
     );
     this.#fileTasks = this.#makeFileTasks(problem);
+    this.#mountChanges = this.#makeMountChanges();
+  }
+
+  #makePlannedTasks(): PlannedTasks {
+    return {
+      newFile: (node, parent, name, stat) =>
+        this.#tasks.plan(this.#fileTasks.newFile(node, parent, name, stat)),
+      claimKept: (stat) => this.kept.claim(stat),
+      moved: (node, parent, name) => {
+        this.#mountChanges?.moving(node, parent, name);
+        this.#fileTasks.bases.left(parent, name, node);
+      },
+      linkLater: (node, parent, name) => this.#planLink(node, parent, name),
+      scan: (node, deep) => this.#planScan(node, deep, 0),
+      compare: (node, stat) => this.#planCompare(node, stat),
+    };
+  }
+
+  #makeMountChanges(): MountChanges | undefined {
+    const { followed } = this.#options;
+    return (
+      followed &&
+      new MountChanges({
+        ...this.#options,
+        followed,
+        dirty: this.dirty,
+        directories: this.#directories,
+        sources: this.#sources,
+        filter: this.#filter,
+        isAtRest: () => this.#tasks.isEmpty,
+      })
+    );
   }
 
   #makeFileTasks(problem: (node: number, operation: string, result: number) => void): FileTasks {
@@ -231,7 +257,9 @@ export class Cutter {
         if (result === "more") return true;
         continue;
       }
-      if (!this.#tasks.isEmpty || !this.#next()) return false;
+      if (!this.#tasks.isEmpty) return false;
+      this.#mountChanges?.rest();
+      if (!this.#next()) return false;
     }
     return true;
   }
@@ -250,6 +278,7 @@ export class Cutter {
 
   close(): void {
     for (const task of this.#tasks.takeAll()) this.#letGo(task);
+    this.#mountChanges?.close();
     this.dirty.leave(this.stores.nodes);
     this.#sources.clear();
     this.#directories.clear();
@@ -473,6 +502,7 @@ export class Cutter {
 
   /** Does a task, or a part of it. */
   #do(task: Task): TaskResult {
+    this.#mountChanges?.settle();
     if (!this.#tree.isSame(task.node, task.birth) || this.#filter.isHidden(placeOf(task))) {
       this.#tasks.pop();
       this.#drop(task);

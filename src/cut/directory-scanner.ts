@@ -68,13 +68,15 @@ export class DirectoryScanner {
         counters.filesScanned++;
         const id = tree.names.find(node, name);
         if (id !== 0) seen.add(id);
-        if (!look.isSameMount(stat, node, name) || look.isReserved(node, name)) return;
+        if (look.isReserved(node, name)) return;
         if (rules.isRuleName(name)) ruleFile = stat.slice();
+        look.checkMountPoint(id, node, stat);
         if (filter.isActive) {
           const verdict = filter.judge(node, name, stat);
           if (verdict === "gone" && id !== 0) seen.delete(id);
           if (verdict !== "see") return;
         }
+        if (!look.isOurs(stat, node, name)) return;
         if (isCounted(stat)) {
           files++;
           bytes += contentShare(stat);

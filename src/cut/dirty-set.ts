@@ -108,6 +108,10 @@ export class DirtySet implements ChangeSink {
     this.#held ??= [];
   }
 
+  get isHolding(): boolean {
+    return this.#held !== undefined;
+  }
+
   /** The tree knows its nodes. False when too much was told to be kept. */
   release(): boolean {
     const held = this.#held;

@@ -72,15 +72,18 @@ export class NameFilter {
     return this.rules.isIgnored(names.parent[id]!, names.bytes(id), this.#tree.isDirectory(node));
   }
 
-  /** An ignored name: whatever it and what lies below it were tied to goes its own way now. */
-  hide(id: number): void {
+  /**
+   * An ignored name: whatever it and what lies below it were tied to goes its own way now.
+   * `keepsTimes`: nobody else changes the target's copy, so what looks the same later is the same.
+   */
+  hide(id: number, keepsTimes = false): void {
     const tree = this.#tree;
     const pending = [id];
     for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
       const node = tree.names.node[at]!;
       if (tree.ino[node] === 0) continue;
       if (!tree.isDirectory(node)) {
-        if (tree.names.nextOfNode[tree.firstName[node]!] === 0) this.#untie(node);
+        if (tree.names.nextOfNode[tree.firstName[node]!] === 0) this.#untie(node, keepsTimes);
         else this.nameLost(node);
         continue;
       }
@@ -91,7 +94,7 @@ export class NameFilter {
       ) {
         pending.push(child);
       }
-      this.#untie(node);
+      this.#untie(node, keepsTimes);
     }
   }
 
@@ -108,11 +111,11 @@ export class NameFilter {
     if (firstName[node] !== 0) this.#untie(node);
   }
 
-  #untie(node: number): void {
+  #untie(node: number, keepsTimes = false): void {
     const tree = this.#tree;
     this.#release(node);
     // Others may change the target's copy from now on: if it is seen again, all of it is sent.
-    if (!tree.isDirectory(node)) tree.mtimeSec[node] = NaN;
+    if (!keepsTimes && !tree.isDirectory(node)) tree.mtimeSec[node] = NaN;
   }
 
   /** Whether the target has ignored entries below a folder. `own`: also by rules found below it. */

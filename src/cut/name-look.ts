@@ -4,6 +4,7 @@
  * left as they are.
  */
 import type { Directories } from "../descriptors/index.ts";
+import { filesystemOf, type FollowedMounts } from "../capture/index.ts";
 import type { MountLog, ProblemLog } from "../model/index.ts";
 import { rootId, type Tree } from "../tree/index.ts";
 import { Errno, errnoName, type Files, Stat, statSlots } from "../world/index.ts";
@@ -20,6 +21,7 @@ export class NameLook {
   readonly #mount: number;
   readonly #stat: Float64Array = new Float64Array(statSlots);
   readonly #mounts: MountLog | undefined;
+  readonly #followed: FollowedMounts | undefined;
 
   constructor(options: {
     files: Files;
@@ -28,6 +30,7 @@ export class NameLook {
     directories: Directories;
     problems: ProblemLog;
     mounts?: MountLog;
+    followed?: FollowedMounts;
     filter: NameFilter;
   }) {
     this.#files = options.files;
@@ -35,6 +38,7 @@ export class NameLook {
     this.#directories = options.directories;
     this.#problems = options.problems;
     this.#mounts = options.mounts;
+    this.#followed = options.followed;
     this.#filter = options.filter;
     this.#files.statAt(options.rootFd, new Uint8Array(0), this.#stat);
     this.#mount = this.#stat[Stat.mount]!;
@@ -55,9 +59,14 @@ export class NameLook {
       return undefined;
     }
     const stat = result === 0 ? this.#stat : undefined;
-    if (stat !== undefined && !this.isSameMount(stat, parent, name)) return undefined;
+    this.checkMountPoint(this.#tree.names.find(parent, name), parent, stat);
     const verdict = this.#filter.isActive ? this.#filter.judge(parent, name, stat) : "see";
     if (verdict === "leave") return undefined;
+    if (stat !== undefined) {
+      const isOurs =
+        verdict === "see" ? this.isOurs(stat, parent, name) : stat[Stat.mount] === this.#mount;
+      if (!isOurs) return undefined;
+    }
     return { parent, name, stat: verdict === "see" ? stat?.slice() : undefined };
   }
 
@@ -68,11 +77,28 @@ export class NameLook {
     return true;
   }
 
-  /** Whether the entry is on the root's filesystem; what is not is left out, and told. */
-  isSameMount(stat: Float64Array, parent: number, name: Uint8Array): boolean {
-    if (stat[Stat.mount] === this.#mount) return true;
-    this.#mounts?.add(this.#tree.childPath(parent, name));
+  /**
+   * Whether the entry is on the root's filesystem or on one that is followed; what is not is left
+   * out, and told.
+   */
+  isOurs(stat: Float64Array, parent: number, name: Uint8Array): boolean {
+    const followed = this.#followed;
+    if (followed === undefined && stat[Stat.mount] === this.#mount) return true;
+    if (followed?.admits(stat) === true) return true;
+    this.#mounts?.add(this.#tree.childPath(parent, name), followed?.reasonOf(stat));
     return false;
+  }
+
+  /**
+   * Where something is mounted that is followed, and is not seen now: before that is taken for a
+   * deletion, those who keep the list of mounts look, and it is ignored from now on (RuleFiles).
+   */
+  checkMountPoint(id: number, parent: number, stat: Float64Array | undefined): void {
+    if (this.#followed === undefined || id === 0) return;
+    const { ino, names } = this.#tree;
+    const own = filesystemOf(ino[names.node[id]!]!);
+    if (own === 0 || own === filesystemOf(ino[parent]!)) return;
+    if (stat === undefined || filesystemOf(stat[Stat.ino]!) !== own) this.#followed.refresh();
   }
 
   #problem(path: string, operation: string, errno: string): void {

@@ -443,6 +443,8 @@ export class NamePlanner {
     }
     const isDevice = kind === Mode.blockDevice || kind === Mode.characterDevice;
     if (isDevice && tree.rdev[occupant] !== slot.stat![Stat.rdev]) return false;
+    // While it was tied to nothing it may have been opened as whatever was at its path.
+    this.#directories.forget(occupant);
     tree.bindInode(occupant, inoOf(slot), genOf(slot));
     tree.preferName(tree.names.find(slot.parent, slot.name));
     this.#tasks.compare(occupant, slot.stat!);

@@ -11,6 +11,7 @@
  * is left alone until it can be.
  * Cost: nothing while there are no rules; else a lookup in the chain that the folder's names share.
  */
+import type { FollowedMounts } from "../capture/index.ts";
 import type { Directories } from "../descriptors/index.ts";
 import {
   type IgnoreSettings,
@@ -79,6 +80,8 @@ export class RuleFiles {
   readonly #problems: ProblemLog;
   readonly #readsFiles: boolean;
   readonly #base: RuleChain;
+  /** What was mounted and has gone is left alone like what is ignored. */
+  readonly #followed: FollowedMounts | undefined;
   readonly #folders: Map<number, Folder> = new Map();
   readonly #places: Map<number, Place> = new Map();
   readonly #stat: Float64Array = new Float64Array(statSlots);
@@ -95,6 +98,7 @@ export class RuleFiles {
     clock: Clock;
     problems: ProblemLog;
     ignore?: IgnoreSettings;
+    followed?: FollowedMounts;
   }) {
     this.#files = options.files;
     this.#tree = options.tree;
@@ -102,6 +106,7 @@ export class RuleFiles {
     this.#dirty = options.dirty;
     this.#clock = options.clock;
     this.#problems = options.problems;
+    this.#followed = options.followed;
     const { first, last, readsFiles } = options.ignore ?? noRules;
     this.#readsFiles = readsFiles;
     this.#base = new RuleChain(first, last);
@@ -109,12 +114,12 @@ export class RuleFiles {
 
   /** Whether any name may be ignored. */
   get isActive(): boolean {
-    return this.#folders.size > 0 || !this.#base.isEmpty;
+    return this.#folders.size > 0 || !this.#base.isEmpty || this.#followed?.hasGone === true;
   }
 
   /** Whether a folder that moves may find other rules at its new place. */
   get dependOnPlace(): boolean {
-    if (this.#base.isAnchored) return true;
+    if (this.#base.isAnchored || this.#followed?.hasGone === true) return true;
     for (const node of this.#folders.keys()) {
       if (node !== rootId || this.#place(rootId)?.chain.isAnchored === true) return true;
     }
@@ -145,7 +150,9 @@ export class RuleFiles {
   isIgnored(folder: number, name: Uint8Array, isFolder: boolean): boolean {
     if (!this.isActive) return false;
     const place = this.#place(folder);
-    if (place === undefined || (place.chain.isEmpty && place.former.isEmpty)) return false;
+    if (place === undefined) return false;
+    if (this.#hasGone(place.path + latin1(name))) return true;
+    if (place.chain.isEmpty && place.former.isEmpty) return false;
     if (!isFolder && this.isRuleName(name)) {
       return place.path !== "" && covers(place, place.path);
     }
@@ -155,7 +162,12 @@ export class RuleFiles {
   /** The same for a path below `folder`, by the rules of that folder and above only. */
   isIgnoredBelow(folder: number, path: string): boolean {
     const place = this.#place(folder);
-    return place !== undefined && covers(place, place.path + path);
+    if (place === undefined) return false;
+    return covers(place, place.path + path) || this.#hasGone(place.path + path);
+  }
+
+  #hasGone(path: string): boolean {
+    return this.#followed?.hasGone === true && this.#followed.covers(path);
   }
 
   /**

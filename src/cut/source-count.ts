@@ -11,6 +11,7 @@
  * the count ends without being complete (`isOver`): what was counted is then a lower bound.
  */
 import { DirectoryEntries } from "../descriptors/index.ts";
+import type { FollowedMounts } from "../capture/index.ts";
 import { type IgnoreSettings, RuleChain } from "../ignore/index.ts";
 import { type Clock, type Files, Mode, Open, Stat, statSlots, type Timer } from "../world/index.ts";
 import { isHoldName } from "../wire/index.ts";
@@ -50,6 +51,8 @@ export interface SourceCountOptions {
   readonly rootFd: number;
   /** No rules when absent. */
   readonly ignore?: IgnoreSettings;
+  /** Filesystems below the root that are counted, too. */
+  readonly followed?: FollowedMounts | undefined;
 }
 
 export class SourceCount {
@@ -174,11 +177,13 @@ export class SourceCount {
   #count(name: Uint8Array, stat: Float64Array): void {
     const folder = this.#folder;
     // Stopped by an entry before this one of the same batch.
-    if (folder === undefined || stat[Stat.mount] !== this.#mount) return;
+    if (folder === undefined) return;
+    if (stat[Stat.mount] !== this.#mount && this.#of.followed === undefined) return;
     if (folder.level === 0 && isHoldName(name)) return;
     const isFolder = (stat[Stat.mode]! & Mode.typeMask) === Mode.directory;
     if (!isFolder && !isCounted(stat)) return;
     if (!this.#rules.isEmpty && this.#isIgnored(name, isFolder)) return;
+    if (this.#of.followed?.admits(stat) === false) return;
     if (!isFolder) {
       this.files++;
       this.bytes += contentShare(stat);

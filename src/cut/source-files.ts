@@ -46,6 +46,10 @@ export class SourceFiles {
     this.#cache.forget(node);
   }
 
+  forgetWhere(test: (node: number) => boolean): void {
+    this.#cache.forgetWhere(test);
+  }
+
   clear(): void {
     this.#cache.clear();
   }

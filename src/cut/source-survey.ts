@@ -9,6 +9,7 @@
  * that has any of these, or a rule file, or that cannot be read, has no digest, because the cut has
  * something to learn from it. In steps. Memory: a tree, until the manifest has been taken.
  */
+import type { FollowedMounts } from "../capture/index.ts";
 import { TreeScan } from "../descriptors/index.ts";
 import { type IgnoreSettings, RuleChain } from "../ignore/index.ts";
 import { DirectoryDigests, Origins, rootId, Tree } from "../tree/index.ts";
@@ -24,6 +25,8 @@ export interface SourceSurveyOptions {
   readonly rootFd: number;
   /** No rules when absent. */
   readonly ignore?: IgnoreSettings;
+  /** Filesystems below the root that are mirrored, too; none when absent. */
+  readonly followed?: FollowedMounts;
   readonly sha256: (bytes: Uint8Array) => Uint8Array;
   /** The target remembers them: they are part of what is compared. */
   readonly hasOrigins: boolean;
@@ -131,12 +134,20 @@ export class SourceSurvey {
   }
 
   #isMirrored(parent: number, name: Uint8Array, stat: Float64Array): boolean {
-    if (stat[Stat.mount] !== this.#mount || (parent === rootId && isHoldName(name))) return false;
+    if (parent === rootId && isHoldName(name)) return false;
+    const { followed } = this.#of;
+    if (followed === undefined && stat[Stat.mount] !== this.#mount) return false;
+    if (followed?.hasGone && followed.covers(this.#pathOf(parent) + latin1(name))) return false;
+    // Only what is not ignored is followed.
+    return !this.#isIgnored(parent, name, stat) && followed?.admits(stat) !== false;
+  }
+
+  #isIgnored(parent: number, name: Uint8Array, stat: Float64Array): boolean {
     const place = this.#places.get(parent);
-    if (place === undefined) return true;
+    if (place === undefined) return false;
     const isFolder = (stat[Stat.mode]! & Mode.typeMask) === Mode.directory;
     // Rule files are mirrored themselves, as the cut has it.
-    if (!isFolder && this.#of.ignore?.readsFiles === true && isRuleFileName(name)) return true;
-    return !place.rules.ignores(place.path + latin1(name) + (isFolder ? "/" : ""));
+    if (!isFolder && this.#of.ignore?.readsFiles === true && isRuleFileName(name)) return false;
+    return place.rules.ignores(place.path + latin1(name) + (isFolder ? "/" : ""));
   }
 }

@@ -8,7 +8,7 @@
  * gets its inode.
  * Limits: `unknownStoreCountMax`; the oldest is forgotten. Most are files that are not in the tree.
  */
-import { type ChangeSink, deafSink } from "../capture/index.ts";
+import { type ChangeSink, deafSink, inodeIn } from "../capture/index.ts";
 
 /** Inodes remembered. */
 export const unknownStoreCountMax = 16384;
@@ -39,9 +39,11 @@ export class UnknownStores {
 
   /** Whether the file was noted; it is not any more. */
   take(ino: number, gen: number): boolean {
-    const known = this.#gens.get(ino);
-    if (known === undefined || (known !== anyGen && known !== gen)) return false;
-    return this.#gens.delete(ino);
+    // What is mapped when a mirror begins is known by its inode's number alone.
+    const key = this.#gens.has(ino) ? ino : inodeIn(ino);
+    const known = this.#gens.get(key);
+    if (known === undefined || (known !== anyGen && (known !== gen || key !== ino))) return false;
+    return this.#gens.delete(key);
   }
 
   /** For while there is no tree at all: hears of stores and of nothing else. */

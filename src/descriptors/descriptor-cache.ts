@@ -71,6 +71,10 @@ export class DescriptorCache {
     if (node === this.#lastNode) this.#lastNode = 0;
   }
 
+  forgetWhere(test: (node: number) => boolean): void {
+    for (const node of this.#held.keys()) if (test(node)) this.forget(node);
+  }
+
   clear(): void {
     for (const fd of this.#held.values()) this.#close(fd);
     this.#held.clear();

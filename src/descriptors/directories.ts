@@ -53,6 +53,10 @@ export class Directories {
     this.#cache.forget(node);
   }
 
+  forgetWhere(test: (node: number) => boolean): void {
+    this.#cache.forgetWhere(test);
+  }
+
   clear(): void {
     this.#cache.clear();
   }

@@ -8,9 +8,10 @@ export const mountCountMax = 100;
 
 export class MountLog {
   readonly #paths: Set<string> = new Set();
-  readonly #onNew: (path: string) => void;
+  readonly #onNew: (path: string, why: string | undefined) => void;
 
-  constructor(onNew: (path: string) => void) {
+  /** `why` it is left out, where that is not the rule. */
+  constructor(onNew: (path: string, why: string | undefined) => void) {
     this.#onNew = onNew;
   }
 
@@ -19,9 +20,9 @@ export class MountLog {
   }
 
   /** `path` is relative to the root. */
-  add(path: string): void {
+  add(path: string, why?: string): void {
     if (this.#paths.has(path) || this.#paths.size >= mountCountMax) return;
     this.#paths.add(path);
-    this.#onNew(path);
+    this.#onNew(path, why);
   }
 }

@@ -8,7 +8,7 @@
  * asked to stop meanwhile, or when it is the source's folder that is not the same any more.
  */
 import { SyncError } from "../base/index.ts";
-import type { CaptureBackend, Listener } from "../capture/index.ts";
+import type { CaptureBackend, FollowedMounts, Listener } from "../capture/index.ts";
 import { type DeletionLimit, type DigestUse, UnknownStores } from "../cut/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
 import type { MountLog, ProblemLog } from "../model/index.ts";
@@ -52,6 +52,8 @@ export interface MirrorOptions {
   ignore?: IgnoreSettings;
   /** Hears of mount points below the source, which are left out. */
   mounts?: MountLog;
+  /** Filesystems below the source that are mirrored, too; its `files` are this one's. */
+  followed?: FollowedMounts;
   share: string;
   subpath: string;
   device: string;
@@ -101,6 +103,9 @@ export class Mirror {
       // Between links the rest is of no use: the next link compares everything.
       else while (options.backend.drain(this.#unknownStores.sink));
     });
+    // The cut has heard of it by then.
+    const { clock } = options.world;
+    options.followed?.listen(() => clock.defer(() => this.#session?.kernelReadable()));
     if (options.backend.tellsExtents) options.backend.share?.attach(this.#listenWithoutLink());
   }
 

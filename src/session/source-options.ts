@@ -1,6 +1,6 @@
 /** What a `SourceSession` is given, and what it tells of itself. */
 import type { SyncError } from "../base/index.ts";
-import type { CaptureBackend } from "../capture/index.ts";
+import type { CaptureBackend, FollowedMounts } from "../capture/index.ts";
 import type { CutCounters, DeletionLimit, DigestUse, UnknownStores } from "../cut/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
 import type { MountLog, ProblemLog } from "../model/index.ts";
@@ -19,6 +19,8 @@ export interface SourceSessionOptions {
   /** What is neither sent nor removed; nothing when absent. */
   ignore?: IgnoreSettings;
   mounts?: MountLog;
+  /** Filesystems below the root that are mirrored, too; none when absent. */
+  followed?: FollowedMounts;
   share: string;
   subpath: string;
   device: string;

@@ -14,8 +14,8 @@
  *
  * Limits: memory for the names of one target directory (about 250 bytes each), for the pending
  * directories of the path that is open, and for inodes with several names; descriptors: see
- * DirectoryStack. Mount points below the roots are counted, and not compared nor entered; one is
- * where the mount differs from the root's, or, for a directory, the device (btrfs subvolumes).
+ * DirectoryStack. Mount points below the roots are counted, and not compared nor entered, but for
+ * those of the source that are `followed`.
  */
 import { type IgnoreSettings, ruleFileName } from "../ignore/index.ts";
 import type { Clock, Files } from "../world/index.ts";
@@ -24,6 +24,7 @@ import { mayHaveLostHoles } from "./content.ts";
 import { DifferenceKind, differenceKinds } from "./difference.ts";
 import type { Difference } from "./difference.ts";
 import type { StackError } from "./directory-stack.ts";
+import { FollowedMounts, isForeign } from "./followed-mounts.ts";
 import { HardLinks } from "./hard-links.ts";
 import { LocalSides } from "./local-sides.ts";
 import { compareStats, kindName, typeOf } from "./metadata.ts";
@@ -56,6 +57,8 @@ export interface CompareOptions {
   readonly differenceCountMax: number;
   /** Bytes compared in a second, at most; the caller keeps the process alive. */
   readonly bytesPerSecond?: number;
+  /** Mounts below the source that are compared, too; none when absent. */
+  readonly followed?: ReadonlySet<number>;
   /** Where an earlier comparison of the two was; told how far this one is. */
   readonly cursor?: WalkCursor;
   /** Ends the comparison early, within some milliseconds. */
@@ -139,6 +142,7 @@ class Comparison {
   readonly #sides: Sides;
   readonly #visible: VisibleNames;
   readonly #hardLinks = new HardLinks();
+  readonly #mounts: FollowedMounts;
   readonly #cursor: WalkCursor;
   readonly #pace: Pace;
   #sourceRoot: Seen = "absent";
@@ -162,12 +166,14 @@ class Comparison {
   ) {
     this.#options = options;
     this.#report = report;
+    this.#mounts = new FollowedMounts(options.followed ?? new Set());
     this.#cursor = options.cursor ?? new WalkCursor();
     this.#pace = new Pace(options.bytesPerSecond ?? Infinity);
     this.#visible = new VisibleNames(files, options.rules);
     this.#sides = makeSides({
       pause: (bytes) => this.#yieldWhenDue(bytes),
       content: options.content,
+      crosses: options.followed !== undefined,
       cursor: this.#cursor,
       see: (name, source, target) => this.#visible.see(name, source, target),
     });
@@ -345,7 +351,8 @@ class Comparison {
   }
 
   #isMountPoint(source: Seen, target: Seen): boolean {
-    return isForeign(source, this.#sourceRoot) || isForeign(target, this.#targetRoot);
+    const isOut = this.#mounts.isForeign(source, this.#sourceRoot);
+    return isOut || isForeign(target, this.#targetRoot);
   }
 
   async #examine(name: string, source: Seen, target: Seen): Promise<Examined> {
@@ -478,12 +485,6 @@ class Comparison {
 function ctimeMs(seen: Seen): number {
   if (!isStat(seen)) return 0;
   return (seen[Stat.ctimeSec] ?? 0) * 1000 + (seen[Stat.ctimeNsec] ?? 0) / 1e6;
-}
-
-function isForeign(seen: Seen, root: Seen): boolean {
-  if (!isStat(seen) || !isStat(root)) return false;
-  if (seen[Stat.mount] !== root[Stat.mount]) return true;
-  return typeOf(seen) === Mode.directory && seen[Stat.dev] !== root[Stat.dev];
 }
 
 function linksDetail(source: Float64Array, target: Float64Array): string {

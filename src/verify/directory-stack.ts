@@ -5,7 +5,8 @@
  * In: names, one level down at a time. Out: a frame with a descriptor on each side.
  * Invariants: at most `windowLevels` + 1 levels are open at any depth, so the walk needs a fixed
  * number of descriptors; every open is relative to a descriptor, so depth has no limit of path
- * length; no link is followed and no mount crossed (openat2, see Files.openBeneath).
+ * length; no link is followed, and no mount crossed unless the source is told to (openat2, see
+ * Files.openBeneath).
  * A level that was closed to make room is opened again on the way back, a window of levels at a
  * time from the root, and must then be the same directory (inode); else the walk is told.
  * Cost of the way back: depth / windowLevels jumps of depth * nameBytes / jumpBytes calls.
@@ -33,8 +34,9 @@ export interface Frame {
    */
   source: number;
   target: number;
-  readonly sourceInode: number;
-  readonly targetInode: number;
+  /** With their devices. */
+  readonly sourceInode: string;
+  readonly targetInode: string;
   /** Names of directories that are still to be entered. */
   readonly pending: string[];
 }
@@ -49,8 +51,17 @@ export class DirectoryStack {
   readonly #frames: Frame[] = [];
   readonly #stat = new Float64Array(statSlots);
 
-  constructor(files: Files) {
+  /** `crosses`: the source's directories may be mount points. */
+  constructor(files: Files, crosses: boolean) {
     this.#files = files;
+    this.#crosses = crosses ? 1 : 0;
+  }
+
+  readonly #crosses: 0 | 1;
+
+  #open(side: Side, directory: number, path: Uint8Array, flags: number): number {
+    const crosses = side === "source" ? this.#crosses : 0;
+    return this.#files.openBeneath(directory, path, flags, 0, crosses);
   }
 
   get top(): Frame | undefined {
@@ -78,18 +89,16 @@ export class DirectoryStack {
     targetDirectory: number,
     bytes: Uint8Array,
   ): StackError | undefined {
-    const source = this.#files.openBeneath(sourceDirectory, bytes, directoryFlags, 0);
+    const source = this.#open("source", sourceDirectory, bytes, directoryFlags);
     if (source < 0) return { side: "source", errno: source };
     const isAlone = targetDirectory < 0;
-    const target = isAlone
-      ? -1
-      : this.#files.openBeneath(targetDirectory, bytes, directoryFlags, 0);
+    const target = isAlone ? -1 : this.#open("target", targetDirectory, bytes, directoryFlags);
     if (target < 0 && !isAlone) {
       this.#files.close(source);
       return { side: "target", errno: target };
     }
     const sourceInode = this.#inodeOf(source);
-    const targetInode = isAlone ? -1 : this.#inodeOf(target);
+    const targetInode = isAlone ? "" : this.#inodeOf(target);
     this.#frames.push({ name, source, target, sourceInode, targetInode, pending: [] });
     const level = this.#frames.length - 1 - windowLevels;
     if (level > 0) this.#closeLevel(level);
@@ -137,7 +146,7 @@ export class DirectoryStack {
     for (let level = first; level <= last && error === undefined; level++) {
       const frame = this.#frames[level];
       assert(frame !== undefined && frame[side] < 0, "all below the top were closed");
-      const fd = this.#files.openBeneath(parent, nameBytes(frame.name), directoryFlags, 0);
+      const fd = this.#open(side, parent, nameBytes(frame.name), directoryFlags);
       if (fd < 0) {
         error = { side, errno: fd };
       } else if (this.#inodeOf(fd) !== inodeIn(frame, side)) {
@@ -157,7 +166,7 @@ export class DirectoryStack {
     const root = this.#frames[0];
     assert(root !== undefined, "the roots stay open");
     const flags = Open.path | Open.directory | Open.noFollow;
-    let fd = this.#files.openBeneath(root[side], noName, flags, 0);
+    let fd = this.#open(side, root[side], noName, flags);
     let next = 1;
     while (fd >= 0 && next <= level) {
       let path = "";
@@ -167,7 +176,7 @@ export class DirectoryStack {
         path += path === "" ? name : `/${name}`;
         next += 1;
       }
-      const below = this.#files.openBeneath(fd, nameBytes(path), flags, 0);
+      const below = this.#open(side, fd, nameBytes(path), flags);
       this.#files.close(fd);
       fd = below;
     }
@@ -183,11 +192,12 @@ export class DirectoryStack {
     frame.target = -1;
   }
 
-  #inodeOf(fd: number): number {
-    return this.#files.fstat(fd, this.#stat) < 0 ? -1 : (this.#stat[Stat.ino] ?? -1);
+  #inodeOf(fd: number): string {
+    if (this.#files.fstat(fd, this.#stat) < 0) return "";
+    return `${this.#stat[Stat.dev] ?? 0}:${this.#stat[Stat.ino] ?? 0}`;
   }
 }
 
-function inodeIn(frame: Frame, side: Side): number {
+function inodeIn(frame: Frame, side: Side): string {
   return side === "source" ? frame.sourceInode : frame.targetInode;
 }

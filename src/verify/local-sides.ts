@@ -32,7 +32,7 @@ export class LocalSides implements Sides {
     this.#files = files;
     this.#roots = roots;
     this.#context = context;
-    this.#stack = new DirectoryStack(files);
+    this.#stack = new DirectoryStack(files, context.crosses);
     this.#content = new ContentComparer(files);
     this.#metadata = new MetadataComparer(files);
     this.#sourceReader = new DirectoryReader(files);

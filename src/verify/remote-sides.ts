@@ -74,7 +74,7 @@ export class RemoteSides implements Sides {
     this.#rootFd = rootFd;
     this.#remote = remote;
     this.#context = context;
-    this.#stack = new DirectoryStack(files);
+    this.#stack = new DirectoryStack(files, context.crosses);
     this.#reader = new DirectoryReader(files);
     this.#content = new ContentComparer(files);
     this.#metadata = new MetadataComparer(files);

@@ -26,6 +26,8 @@ export interface SidesContext {
   readonly pause: Pause;
   /** Bytes of files are compared. */
   readonly content: boolean;
+  /** Folders of the source may be mount points. */
+  readonly crosses: boolean;
   readonly cursor: WalkCursor;
   /** What counts of both sides of a name in the folder on top. */
   readonly see: (name: string, source: Seen, target: Seen) => [Seen, Seen];

@@ -138,8 +138,14 @@ export function errnoName(result: number): string {
 
 export interface Files {
   openPath(path: Uint8Array, flags: number): number;
-  /** Opens below `dirfd` by openat2: never leaves it, follows no link, crosses no mount. */
-  openBeneath(dirfd: number, path: Uint8Array, flags: number, mode: number): number;
+  /** Opens below `dirfd` by openat2: never leaves it, follows no link; `crosses` mounts or none. */
+  openBeneath(
+    dirfd: number,
+    path: Uint8Array,
+    flags: number,
+    mode: number,
+    crosses?: 0 | 1,
+  ): number;
   close(fd: number): number;
   /** All slots, with generation and size of the attribute list. */
   statAt(dirfd: number, name: Uint8Array, out: Float64Array): number;
@@ -245,6 +251,14 @@ export interface Kernel {
   /** Throws an Error whose `code` names the failed step and whose message the errno's text. */
   captureOpen(mode: number, rootFd: number, ringBytes: number): unknown;
   captureFd(handle: unknown): number;
+  /**
+   * With CaptureMode.follow: tells of one more filesystem, by this number. `directoryFd` is of the
+   * directory that is mounted, `device` the superblock's. 0, or a negative errno.
+   */
+  captureFollow(handle: unknown, number: number, directoryFd: number, device: number): number;
+  captureUnfollow(handle: unknown, number: number): number;
+  /** 1 until the filesystem is unmounted for good. */
+  captureFollows(handle: unknown, number: number): number;
   /** Twice the bytes written to `out`, plus 1 when more waits. Layout: capture/records.ts. */
   captureDrain(handle: unknown, out: Uint8Array): number;
   captureDropped(handle: unknown): number;

@@ -19,7 +19,7 @@ export const TlsResult = {
 export const tlsOwed = 16777216;
 
 /** What `pollSet` waits for, as bits. */
-export const PollEvent = { readable: 1, writable: 2, hungUp: 4 } as const;
+export const PollEvent = { readable: 1, writable: 2, hungUp: 4, priority: 8 } as const;
 
 export interface Tls {
   /** Settings of one identity: both in DER, the key as PKCS #8. Throws an Error. */

@@ -86,12 +86,3 @@ test("a mount point below the target is told and stays, or ends it", { skip }, a
   assert.match(second.stderr, /TARGET_MOUNT: .*mounted in the target at mount\n.*unmount/);
   assert.deepEqual(readdirSync(mount), ["inside"]);
 });
-
-test("--cross-mounts is refused by its name", async (t) => {
-  const { source, target, home } = foldersFor(t);
-  const { exit, stderr } = await runProgram(t, ["sync", source, target, "--cross-mounts"], {
-    home,
-  });
-  assert.equal(exit, 2);
-  assert.match(stderr, /--cross-mounts is not available in this version/);
-});
