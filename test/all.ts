@@ -74,6 +74,7 @@ import "../src/tree/origins.test.ts";
 import "../src/tree/tree.test.ts";
 import "../src/verify/compare-trees.test.ts";
 import "../src/verify/sorted-names.test.ts";
+import "../src/verify/tree-reader.test.ts";
 import "../src/verify/walk-cursor.test.ts";
 import "../src/wire/decoder.test.ts";
 import "../src/wire/digest.test.ts";

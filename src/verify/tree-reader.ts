@@ -136,14 +136,9 @@ export class TreeReader implements RemoteTree {
 
   async look(path: Uint8Array): Promise<RemoteEntry | number> {
     await this.#options.pause(0);
-    const slash = path.lastIndexOf(0x2f);
-    const folder = path.subarray(0, Math.max(slash, 0));
+    const { folder, name } = partsOf(path);
     const fd = this.#open(folder, Open.read | Open.directory | Open.noFollow);
     if (fd < 0) return fd;
-    const name = Buffer.from(path.buffer, path.byteOffset, path.length).toString(
-      "latin1",
-      slash + 1,
-    );
     const entry = isName(name) || path.length === 0 ? this.#look(fd, name) : undefined;
     this.#files.close(fd);
     return entry === undefined ? -Errno.ENOENT : { ...entry, name: "" };
@@ -170,14 +165,12 @@ export class TreeReader implements RemoteTree {
   async parts(path: Uint8Array, from: number, partBytes: number): Promise<RemoteParts | number> {
     const isPart = partBytes >= partBytesMin && partBytes <= partBytesMax;
     if (!isPart || from % partBytes !== 0) return -Errno.EINVAL;
-    // Without waiting, should a pipe have taken the name.
-    const fd = this.#open(path, Open.read | Open.noFollow | Open.nonBlock);
+    const fd = this.#openFile(path);
     if (fd < 0) return fd;
     try {
       const stat = new Float64Array(statSlots);
       const result = this.#files.fstat(fd, stat);
       if (result < 0) return result;
-      if (typeOf(stat) !== Mode.regular) return -Errno.ENOENT;
       const runs = await this.#runs(fd, stat[Stat.size] ?? 0, from, partBytes);
       if (typeof runs === "number") return runs;
       const now = new Float64Array(statSlots);
@@ -189,6 +182,24 @@ export class TreeReader implements RemoteTree {
     } finally {
       this.#files.close(fd);
     }
+  }
+
+  /** A regular file. To open a device can be to set it going, so that is looked at before. */
+  #openFile(path: Uint8Array): number {
+    const { folder, name } = partsOf(path);
+    if (!isName(name)) return -Errno.ENOENT;
+    const bytes = nameBytes(name);
+    const directory = this.#open(folder, Open.path | Open.directory | Open.noFollow);
+    if (directory < 0) return directory;
+    const stat = new Float64Array(statSlots);
+    const result = this.#files.statAt(directory, bytes, stat);
+    const isFile = result >= 0 && typeOf(stat) === Mode.regular;
+    const flags = Open.read | Open.noFollow | Open.nonBlock;
+    const fd = isFile
+      ? this.#files.openBeneath(directory, bytes, flags, 0)
+      : Math.min(result, 0) || -Errno.ENOENT;
+    this.#files.close(directory);
+    return fd;
   }
 
   async #runs(
@@ -243,6 +254,12 @@ export class TreeReader implements RemoteTree {
     }
     return fd;
   }
+}
+
+function partsOf(path: Uint8Array): { folder: Uint8Array; name: string } {
+  const slash = path.lastIndexOf(0x2f);
+  const name = keyOf(path.subarray(slash + 1));
+  return { folder: path.subarray(0, Math.max(slash, 0)), name };
 }
 
 function keyOf(path: Uint8Array): string {
