@@ -1,4 +1,4 @@
-/** What a target answers to questions that an honest verifier would not ask, or in no such order. */
+/** What a target answers to questions that no honest verifier asks, or not in this order. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
