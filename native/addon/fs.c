@@ -168,13 +168,16 @@ FUNCTION(fn_fstat)
 	return result(env, fill(arg_int(&a, 0), "", (double *)out.data));
 }
 
-/* statfs(fd, Float64Array(6)): magic, block size, blocks, free, available, name length. */
+/*
+ * statfs(fd, Float64Array(8)): magic, block size, blocks, free, available, name length, and the
+ * two words of the filesystem's id.
+ */
 FUNCTION(fn_statfs)
 {
 	struct args a = args_of(env, info);
 	struct bytes out = arg_bytes(&a, 1);
 	struct statfs s;
-	if (out.length < 48) return bad_name(env);
+	if (out.length < 64) return bad_name(env);
 	if (fstatfs(arg_int(&a, 0), &s)) return result(env, -1);
 	double *d = (double *)out.data;
 	d[0] = (double)(uint32_t)s.f_type;
@@ -183,6 +186,11 @@ FUNCTION(fn_statfs)
 	d[3] = (double)s.f_bfree;
 	d[4] = (double)s.f_bavail;
 	d[5] = (double)s.f_namelen;
+	uint32_t id[2];
+	_Static_assert(sizeof id == sizeof s.f_fsid, "an id of two words");
+	memcpy(id, &s.f_fsid, sizeof id);
+	d[6] = id[0];
+	d[7] = id[1];
 	return result(env, 0);
 }
 

@@ -13,14 +13,14 @@
  * says: reconcile), PEER_MALFORMED (an operation that no correct source sends). What the filesystem
  * or missing privilege refuses (owner, attribute) is a problem of one path, and the rest goes on.
  */
-import { SyncError } from "../base/index.ts";
 import { DescriptorCache, Directories } from "../descriptors/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import { Origins, rootId, type Tree } from "../tree/index.ts";
 import { Errno, errnoName, type Files, Mode, Open, Rename } from "../world/index.ts";
 import type { Operations, Origin } from "../wire/index.ts";
+import { ChangedNodes } from "./changed-nodes.ts";
 import { type Discard, Removal, type Spot } from "./discard.ts";
-import { failedCall, isRefused } from "./failed-call.ts";
+import { failedCall, isRefused, malformed } from "./failed-call.ts";
 import { openOwn, punchHole } from "./file-access.ts";
 import { holdName, keepName } from "./hold-name.ts";
 import { applyOwner } from "./apply-owner.ts";
@@ -56,6 +56,7 @@ export class Applier implements Operations {
   #stagedOpenCount = 0;
   /** What the source has told of its own inodes. */
   readonly origins: Origins = new Origins();
+  readonly changed: ChangedNodes = new ChangedNodes();
   /** Of other filesystems below the root, for messages. */
   mounts: readonly string[] = [];
   readonly #held: Set<number> = new Set();
@@ -329,6 +330,8 @@ export class Applier implements Operations {
       tree.removeName(tree.names.find(toParent, toName));
       tree.addName(fromParent, fromName, other);
       tree.addName(toParent, toName, node);
+      this.changed.mark(node);
+      this.changed.mark(other);
     } else {
       this.#replaceName(toParent, toName, node);
     }
@@ -423,15 +426,10 @@ export class Applier implements Operations {
     tree.mode[node] = wanted;
     tree.uid[node] = uid;
     tree.gid[node] = gid;
+    this.changed.mark(node);
   }
 
-  times(
-    node: number,
-    mtimeSec: number,
-    mtimeNsec: number,
-    ctimeSec: number,
-    ctimeNsec: number,
-  ): void {
+  times(node: number, sec: number, nsec: number, ctimeSec: number, ctimeNsec: number): void {
     this.#operationCount++;
     const tree = this.#tree;
     this.#live(node);
@@ -442,22 +440,24 @@ export class Applier implements Operations {
     const open = staged === undefined ? known.peek(node) : this.#stagedAt(node, staged)[0];
     let result: number;
     if (open >= 0) {
-      result = this.#files.setTimes(open, noName, mtimeSec, mtimeNsec);
+      result = this.#files.setTimes(open, noName, sec, nsec);
     } else {
       const [fd, name] = this.#at(node);
-      result = this.#files.setTimes(fd, name, mtimeSec, mtimeNsec);
+      result = this.#files.setTimes(fd, name, sec, nsec);
     }
     if (result < 0) this.#tolerate(result, node, "utimensat");
     if ((tree.mode[node]! & setIdMask) !== 0 && staged === undefined) this.#keepSetId(node);
-    tree.mtimeSec[node] = mtimeSec;
-    tree.mtimeNsec[node] = mtimeNsec;
+    tree.mtimeSec[node] = sec;
+    tree.mtimeNsec[node] = nsec;
     this.origins.setChangeTime(node, ctimeSec, ctimeNsec);
+    this.changed.mark(node);
   }
 
   origin(node: number, origin: Origin): void {
     this.#operationCount++;
     this.#live(node);
     this.origins.set(node, origin);
+    this.changed.mark(node);
   }
 
   /** What was written before the times took these bits away, unless root wrote it. */
@@ -481,11 +481,13 @@ export class Applier implements Operations {
     });
     if (attributes.length > 0) this.#tree.attributes.set(node, attributes.slice());
     else this.#tree.attributes.delete(node);
+    this.changed.mark(node);
   }
 
   /** The name now means `node`; what it meant before is gone unless it has other names. */
   #replaceName(parent: number, name: Uint8Array, node: number): void {
     const tree = this.#tree;
+    this.changed.mark(node);
     const id = tree.names.find(parent, name);
     if (id !== 0) {
       const former = tree.names.node[id]!;
@@ -497,6 +499,7 @@ export class Applier implements Operations {
   }
 
   #dropIfNameless(node: number): void {
+    this.changed.mark(node);
     if (this.#tree.firstName[node] !== 0) return;
     this.#tree.removeNode(node, (gone) => this.#forget(gone));
   }
@@ -591,8 +594,4 @@ export class Applier implements Operations {
       errno: errnoName(result),
     });
   }
-}
-
-function malformed(message: string): never {
-  throw new SyncError("PEER_MALFORMED", message);
 }

@@ -33,3 +33,8 @@ export function isRefused(result: number): boolean {
     result === -Errno.ERANGE
   );
 }
+
+/** An operation that no correct source sends. */
+export function malformed(message: string): never {
+  throw new SyncError("PEER_MALFORMED", message);
+}

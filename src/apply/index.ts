@@ -5,5 +5,8 @@ export type { BackupPlace } from "./backup-tree.ts";
 export { changedFiles } from "./changed-files.ts";
 export { DigestReader } from "./digest-reader.ts";
 export { NewFileLane } from "./new-file-lane.ts";
+export { OriginMemory } from "./origin-memory.ts";
+export { tagBytes } from "./origin-file.ts";
+export type { OriginPlace } from "./origin-file.ts";
 export { ownerFiles } from "./owner-files.ts";
 export { entryOf, keptEntry, TargetScan, type TargetScanOptions } from "./target-scan.ts";

@@ -340,6 +340,7 @@ export class NewFileLane implements Operations {
   #note(node: number, word: number): void {
     const [tree, words] = [this.#tree, this.#words];
     const flags = words[word + Job.flags]!;
+    this.#applier.changed.mark(node);
     tree.size[node] = this.#draftBytes;
     if (flags & JobFlag.meta) {
       tree.mode[node] = (tree.mode[node]! & Mode.typeMask) | words[word + Job.mode]!;

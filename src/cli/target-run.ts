@@ -21,6 +21,7 @@ import {
   UnknownStores,
 } from "../session/index.ts";
 import { type Identity, type Link, linkLimits, memoryLinkPair } from "../transport/index.ts";
+import type { Timer } from "../world/index.ts";
 import type { Native } from "../world/node/index.ts";
 import type { BackupDir } from "./backup-dirs.ts";
 import type { CommandIo } from "./command-io.ts";
@@ -30,6 +31,9 @@ import { tellMount } from "./mount-notice.ts";
 import { openDirectory, type Target } from "./places.ts";
 import type { SourceMounts } from "./source-mounts.ts";
 import type { TargetReport, TargetState } from "./sync-report.ts";
+
+/** Time for a target of this process to end after its last link. */
+const targetEndMsMax = 30_000;
 
 export interface TargetRunOptions {
   readonly io: CommandIo;
@@ -180,6 +184,18 @@ export class TargetRun {
       }
       this.#setState(isHalt ? "halted" : "failed");
     }
+    await this.#targetEnded();
+  }
+
+  /** A target of this process writes down what it remembers; it is not waited for without end. */
+  async #targetEnded(): Promise<void> {
+    const { clock } = this.#options.io.world;
+    let timer: Timer | undefined;
+    const tooLong = new Promise<void>((resolve) => {
+      timer = clock.after(targetEndMsMax, resolve);
+    });
+    await Promise.race([this.#served, tooLong]);
+    timer?.cancel();
   }
 
   /** Sends what has happened so far, if there is a link, then lets `run` end. */

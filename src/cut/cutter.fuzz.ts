@@ -16,7 +16,7 @@ import { type ChangeSink, deafSink, NameChange } from "../capture/index.ts";
 import { blockBytesOf, type Signature, SignatureReader, SignatureWriter } from "../delta/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
 import { type Problem, ProblemLog } from "../model/index.ts";
-import { Tree } from "../tree/index.ts";
+import { rootId, Tree } from "../tree/index.ts";
 import { compareTrees } from "../verify/index.ts";
 import {
   CommitFlag,
@@ -83,6 +83,8 @@ export class CutRig {
   shuffle: (events: Event[]) => Event[] = (events) => events;
   isPaused = false;
   orderedBytes: number = orderedBytesMax;
+  /** The target remembers the source's inodes. */
+  takesOrigins = false;
   ignore: IgnoreSettings = { first: [], last: [], readsFiles: false };
   maxDelete: DeletionLimit | undefined;
   timeUs = 0;
@@ -146,10 +148,11 @@ export class CutRig {
         ? {}
         : { deltaBytesMin: this.deltaBytesMin, signatures: this.#signatures() }),
     });
+    this.cutter.origins.isEnabled = this.takesOrigins;
     const tell = (entry: ManifestEntry): void => {
       const bytes = encodeManifestEntry(entry);
       const told = decodeManifestEntry(bytes, 0, bytes.length);
-      adoptEntry(this.sourceTree, told, this.cutter.kept, this.cutter.origins);
+      adoptEntry(this.sourceTree, told, this.cutter.kept, this.cutter.origins.told);
     };
     const place = { files: native(), rootFd: this.#targetFd, tree: this.targetTree };
     const scan = new TargetScan({ ...place, tell });
@@ -264,6 +267,30 @@ export class CutRig {
       .map(({ kind, path, detail }) => `${kind} ${Buffer.from(path).toString()}: ${detail}`);
     if (list.length > 0) assert.fail(`${message}: ${list.slice(0, 5).join("; ")}`);
   }
+
+  /**
+   * A file that is just as its origin says has all its content at the target: a restart would not
+   * read it. To be called when all that has happened was told.
+   */
+  checkOrigins(): void {
+    const { origins } = this.#applier;
+    for (let node = rootId; node < this.targetTree.endId; node++) {
+      if (!this.targetTree.isLive(node) || !origins.hasChangeTime(node)) continue;
+      const path = this.targetTree.path(node);
+      const at = join(this.source, path);
+      const stat = fs.lstatSync(at, { bigint: true, throwIfNoEntry: false });
+      const { ino, ctimeSec, ctimeNsec } = origins.get(node);
+      const isSame =
+        stat?.ino === BigInt(ino) &&
+        stat.ctimeNs === BigInt(ctimeSec) * 1_000_000_000n + BigInt(ctimeNsec);
+      if (!isSame) continue;
+      this.believedCount++;
+      const isEqual = fs.readFileSync(at).equals(fs.readFileSync(join(this.target, path)));
+      assert.ok(isEqual, `${path} would be believed at a restart`);
+    }
+  }
+
+  believedCount = 0;
 
   /** (inode, generation) of a path, as the kernel would tell it. */
   identity(path: string): [number, number] {
@@ -581,6 +608,7 @@ export async function fuzzCutter(seed: number, rounds: number): Promise<Epoch[]>
     if (pick(2) === 0) rig.deltaBytesMin = 1 + pick(3000);
     rig.isHeld = pick(2) === 0;
     rig.pick = pick;
+    rig.takesOrigins = seed % 2 === 0;
     rig.start();
     rig.settle();
     await rig.assertEqual("after the first epoch");
@@ -605,6 +633,7 @@ export async function fuzzCutter(seed: number, rounds: number): Promise<Epoch[]>
         // Stops here, so that the target can be judged as it is at this commit.
         // What was told last and touches nothing that was read waits for the next epoch: then the
         // target is a past state, but not the present one.
+        if (!changed && !rig.hasEvents) rig.checkOrigins();
         const isPresent = !changed && rig.cutter.dirty.isEmpty;
         rig.isPaused = isPresent && !rig.epochs[rig.epochs.length - 1]!.fuzzy;
         if (!rig.isPaused) return;
@@ -620,6 +649,7 @@ export async function fuzzCutter(seed: number, rounds: number): Promise<Epoch[]>
       rig.onRoom = rig.onDrain = rig.onCommit = () => {};
       rig.settle();
       await rig.assertEqual(`after round ${round}`);
+      rig.checkOrigins();
       if (pick(3) === 0) rig.cutter.closeIdle();
     }
     assert.deepEqual(rig.problems, []);

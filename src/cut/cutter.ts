@@ -12,7 +12,7 @@
  * The tree is the source as the target will have it once everything written is applied.
  */
 import { Directories } from "../descriptors/index.ts";
-import { ExtentList, Origins, rootId, type Tree } from "../tree/index.ts";
+import { ExtentList, rootId, type Tree } from "../tree/index.ts";
 import { errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import { CommitFlag, type OpWriter } from "../wire/index.ts";
 import { ContentReader } from "./content-reader.ts";
@@ -30,6 +30,7 @@ import { MetadataComparer } from "./metadata-comparer.ts";
 import { MountChanges } from "./mount-changes.ts";
 import { NameObserver } from "./name-observer.ts";
 import { NamePlanner, type PlannedTasks } from "./name-planner.ts";
+import { OriginTeller } from "./origin-teller.ts";
 import { NameFilter } from "./name-filter.ts";
 import { NameLook } from "./name-look.ts";
 import { resolvePaths } from "./path-resolver.ts";
@@ -74,7 +75,7 @@ export class Cutter {
   readonly #mountChanges: MountChanges | undefined;
   readonly kept: KeptFiles;
   /** What the target remembers of our inodes. */
-  readonly origins: Origins = new Origins();
+  readonly origins: OriginTeller;
   readonly #stat: Float64Array = new Float64Array(statSlots);
   readonly #tasks: TaskQueue = new TaskQueue();
   #epoch = 0;
@@ -96,9 +97,11 @@ export class Cutter {
     this.#directories = new Directories(options.files, options.rootFd, options.tree);
     this.#sources = new SourceFiles(options.files, options.tree, this.#directories);
     const problem = this.#problem.bind(this);
+    this.origins = new OriginTeller(options.tree, options.writer);
     this.#metadata = new MetadataComparer({
       ...options,
       dirty: this.dirty,
+      origins: this.origins,
       problem,
       readsAll: () => this.#liveWanted && (options.checksum ?? false),
     });
@@ -189,6 +192,7 @@ export class Cutter {
       sources: this.#sources,
       reader,
       metadata: this.#metadata,
+      origins: this.origins,
       planner: this.#planner,
       kept: this.kept,
       delta:
@@ -217,11 +221,9 @@ export class Cutter {
 
   /** Of the last comparison of everything: names of files and bytes of content done with. */
   get progress(): { filesDone: number; contentBytes: number } {
-    const { foundFiles, foundBytes } = this.#scanner;
-    return {
-      filesDone: Math.max(0, foundFiles - this.#tasks.fileCount),
-      contentBytes: Math.max(0, foundBytes - this.#tasks.byteCount),
-    };
+    const filesDone = Math.max(0, this.#scanner.foundFiles - this.#tasks.fileCount);
+    const contentBytes = Math.max(0, this.#scanner.foundBytes - this.#tasks.byteCount);
+    return { filesDone, contentBytes };
   }
 
   /**
@@ -230,7 +232,9 @@ export class Cutter {
    */
   begin(manifest?: ManifestTaker): void {
     this.#liveWanted = true;
-    if (manifest !== undefined) this.#planner.moves.expect(manifest.moved);
+    const moved = manifest?.moved ?? [];
+    this.#planner.moves.expect(moved);
+    this.origins.begin(this.#options.clock.wallMs(), moved);
     const rest = this.#options.checksum === true ? "all" : (manifest?.rest ?? "all");
     if (!this.dirty.release() || rest === "all") {
       this.dirty.rescan = true;
@@ -313,14 +317,16 @@ export class Cutter {
 
   #commit(): void {
     if (this.guard.hasRemoved) this.guard.checkEpoch();
-    const fuzzy = this.dirty.conflict || this.#postponed.length > 0;
+    const postponed = this.#postponed;
+    const fuzzy = this.dirty.conflict || postponed.length > 0;
     const live = this.#liveWanted && !this.dirty.rescan;
+    const wallMs = this.#options.clock.wallMs();
+    this.origins.commit(this.dirty, this.stores, postponed, wallMs);
     this.#epoch++;
     this.counters.epochs++;
     if (fuzzy) this.counters.fuzzyEpochs++;
     this.counters.operations += this.#writer.operationCount;
     const flags = (fuzzy ? CommitFlag.fuzzy : 0) | (live ? CommitFlag.live : 0);
-    const wallMs = this.#options.clock.wallMs();
     this.#writer.commit(this.#epoch, flags, wallMs);
     if (live) {
       this.#liveWanted = false;
@@ -332,10 +338,10 @@ export class Cutter {
     this.#round = 0;
     this.dirty.beginEpoch();
     this.#fileTasks.beginEpoch();
-    for (const node of this.#postponed) {
+    for (const node of postponed) {
       if (this.#tree.isLive(node)) this.dirty.addExtent(node, 0, Infinity);
     }
-    this.#postponed.length = 0;
+    postponed.length = 0;
   }
 
   /** Nodes whose content is to be read in the next epoch. */
@@ -401,8 +407,7 @@ export class Cutter {
   }
 
   #planScan(node: number, deep: boolean, attempts: number): void {
-    const weight = weightless;
-    this.#tasks.plan({ kind: "scan", ...this.#idOf(node), weight, deep, attempts });
+    this.#tasks.plan({ kind: "scan", ...this.#idOf(node), weight: weightless, deep, attempts });
   }
 
   #planLink(node: number, parent: number, name: Uint8Array): void {
@@ -552,16 +557,13 @@ export class Cutter {
   #compare(node: number, stat: Float64Array, weight: TaskWeight): void {
     const tree = this.#tree;
     const id = tree.firstName[node]!;
-    const dirFd =
-      node === rootId
-        ? this.#options.rootFd
-        : id === 0
-          ? -1
-          : this.#directories.get(tree.names.parent[id]!);
+    const above = id === 0 ? -1 : this.#directories.get(tree.names.parent[id]!);
+    const dirFd = node === rootId ? this.#options.rootFd : above;
     const name = node === rootId || id === 0 ? noName : tree.names.bytes(id);
     const differs = this.#metadata.mustRead(node, stat);
-    if (dirFd >= 0) this.#metadata.compare(node, stat, dirFd, name);
-    if (differs) this.#planExtent(node, 0, Infinity, weight);
+    const isTold = dirFd >= 0 && this.#metadata.compare(node, stat, dirFd, name);
+    if (differs || this.#metadata.isSuspect(node, stat, isTold))
+      this.#planExtent(node, 0, Infinity, weight);
     else this.#metadata.tellTimes(node, stat);
   }
 
@@ -573,6 +575,7 @@ export class Cutter {
     this.#observer.looked.delete(node);
     this.#sources.forget(node);
     this.#directories.forget(node);
+    this.origins.forget(node);
     this.dirty.forget(node);
     this.stores.forget(node);
     this.rules.forget(node);

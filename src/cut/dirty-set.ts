@@ -210,6 +210,12 @@ export class DirtySet implements ChangeSink {
     return (this.#readExtents.get(node)?.count ?? 0) > 0;
   }
 
+  /** Whether content of the node is to be read. */
+  hasExtents(node: number): boolean {
+    const dirty = node === this.#loneId ? this.#lone : this.#nodes.get(node);
+    return dirty !== undefined && !dirty.extents.isEmpty;
+  }
+
   /** What was told of this extent so far is in what is read now. */
   satisfy(node: number, from: number, to: number): void {
     const dirty = node === this.#loneId ? this.#lone : this.#nodes.get(node);

@@ -16,6 +16,7 @@ import { deltaLiveBytesMin, deltaSeedBytesMin, openAttemptsMax } from "./limits.
 import type { KeptFiles } from "./kept-files.ts";
 import type { MetadataComparer } from "./metadata-comparer.ts";
 import type { NamePlanner } from "./name-planner.ts";
+import type { OriginTeller } from "./origin-teller.ts";
 import { isGone, type SourceFiles } from "./source-files.ts";
 import { type Task, type TaskWeight, weightless, weightOf } from "./task.ts";
 
@@ -34,6 +35,7 @@ export interface FileTasksOptions {
   sources: SourceFiles;
   reader: ContentReader;
   metadata: MetadataComparer;
+  origins: OriginTeller;
   planner: NamePlanner;
   kept: KeptFiles;
   delta: DeltaContext | undefined;
@@ -209,6 +211,9 @@ export class FileTasks {
     }
     if (result !== "done") return result;
     if (reading.extents.to(0) === Infinity) this.#noteWhole(node);
+    if (reading.extents.from(0) === 0 && reading.extents.to(0) === Infinity) {
+      this.#of.origins.readWhole(node);
+    }
     const { stat } = reader;
     if (stat[Stat.mode] !== tree.mode[node]) dirty.addMetadata(node);
     metadata.tellTimes(node, stat, true);
@@ -222,6 +227,7 @@ export class FileTasks {
     this.abandon(task);
     if (!isGone(result)) {
       this.#of.problem(node, "read", result);
+      this.#of.origins.unreadable(node);
       return;
     }
     if (attempts >= openAttemptsMax) {

@@ -62,6 +62,10 @@ export class MappedStores {
     return this.#resting.size;
   }
 
+  isResting(node: number): boolean {
+    return this.#resting.has(node);
+  }
+
   /** Those that have not been cleaned. */
   get nodes(): Iterable<number> {
     return this.#resting.keys();

@@ -9,6 +9,7 @@ import { type Files, Mode, Stat } from "../world/index.ts";
 import { attributesBytesMax, type OpWriter } from "../wire/index.ts";
 import { capabilityName, withoutAttribute } from "./attribute-list.ts";
 import type { DirtySet } from "./dirty-set.ts";
+import type { OriginTeller } from "./origin-teller.ts";
 import { isGone } from "./source-files.ts";
 
 const noName: Uint8Array = new Uint8Array(0);
@@ -18,6 +19,7 @@ export class MetadataComparer {
   readonly #tree: Tree;
   readonly #writer: OpWriter;
   readonly #dirty: DirtySet;
+  readonly #origins: OriginTeller;
   readonly #problem: (node: number, operation: string, result: number) => void;
   readonly #readsAll: () => boolean;
   /** Files of several names whose content is being read because of `readsAll`. */
@@ -29,6 +31,7 @@ export class MetadataComparer {
     tree: Tree;
     writer: OpWriter;
     dirty: DirtySet;
+    origins: OriginTeller;
     problem: (node: number, operation: string, result: number) => void;
     /** Size and time are not to be trusted now: all content is read. */
     readsAll?: () => boolean;
@@ -37,12 +40,15 @@ export class MetadataComparer {
     this.#tree = options.tree;
     this.#writer = options.writer;
     this.#dirty = options.dirty;
+    this.#origins = options.origins;
     this.#problem = options.problem;
     this.#readsAll = options.readsAll ?? (() => false);
   }
 
-  compare(node: number, stat: Float64Array, dirFd: number, name: Uint8Array): void {
+  /** True if something was told: that explains a ctime that has changed. */
+  compare(node: number, stat: Float64Array, dirFd: number, name: Uint8Array): boolean {
     const tree = this.#tree;
+    let isTold = false;
     const uid = stat[Stat.uid]!;
     const gid = stat[Stat.gid]!;
     const mode = stat[Stat.mode]!;
@@ -51,21 +57,23 @@ export class MetadataComparer {
       tree.gid[node] = gid;
       tree.mode[node] = mode;
       this.#writer.meta(node, mode, uid, gid);
+      isTold = true;
       if (tree.attributes.size > 0) this.#loseCapability(node);
     }
     const present = tree.attributes.get(node);
-    if (stat[Stat.attributeBytes] === 0 && present === undefined) return;
+    if (stat[Stat.attributeBytes] === 0 && present === undefined) return isTold;
     const bytes = this.#files.getAttributes(dirFd, name, this.#attributes);
     if (bytes < 0) {
       if (isGone(bytes)) this.#dirty.addMetadata(node);
       else this.#problem(node, "getxattr", bytes);
-      return;
+      return isTold;
     }
     const attributes = this.#attributes.subarray(0, bytes);
-    if (Buffer.compare(present ?? noName, attributes) === 0) return;
+    if (Buffer.compare(present ?? noName, attributes) === 0) return isTold;
     if (bytes > 0) tree.attributes.set(node, attributes.slice());
     else tree.attributes.delete(node);
     this.#writer.attributes(node, attributes);
+    return true;
   }
 
   /** Whether there is nothing to tell of a node that was found like this. */
@@ -75,6 +83,7 @@ export class MetadataComparer {
       !this.timesDiffer(node, stat) &&
       !this.contentDiffers(node, stat) &&
       !this.#isUnread(node, stat) &&
+      !this.#origins.differs(node, stat) &&
       tree.mode[node] === stat[Stat.mode] &&
       tree.uid[node] === stat[Stat.uid] &&
       tree.gid[node] === stat[Stat.gid] &&
@@ -95,6 +104,7 @@ export class MetadataComparer {
     if (!this.isEqual(node, stat) || tree.byInode(ino, gen) !== 0) return false;
     tree.bindInode(node, ino, gen);
     tree.preferName(name);
+    this.#origins.looked(node, stat);
     return true;
   }
 
@@ -103,6 +113,17 @@ export class MetadataComparer {
     const isUnread = this.#isUnread(node, stat);
     if (isUnread && stat[Stat.nlink]! > 1) this.#linked.add(node);
     return isUnread || this.contentDiffers(node, stat);
+  }
+
+  /**
+   * Whether a file of the same size and time has changed all the same, or may have: its ctime is
+   * not the one that was told, and nothing that is known, `isExplained`, has changed it.
+   */
+  isSuspect(node: number, stat: Float64Array, isExplained: boolean): boolean {
+    if (!this.#origins.differs(node, stat)) return false;
+    if (this.#origins.isInDoubt(node)) return !this.#dirty.wasRead(node);
+    if (isExplained || this.#origins.isExplained(node)) return false;
+    return this.#tree.countNames(node) === stat[Stat.nlink];
   }
 
   /** A file that this epoch has not read, when all are to be read. */
@@ -126,7 +147,7 @@ export class MetadataComparer {
 
   /** `always`: also when they are the same, because what was written has changed them. */
   tellTimes(node: number, stat: Float64Array, always = false): void {
-    if (!always && !this.timesDiffer(node, stat)) return;
+    if (!always && !this.timesDiffer(node, stat)) return this.#origins.looked(node, stat);
     const tree = this.#tree;
     // The source may have set it again after it was written, which no comparison would show.
     if (always && tree.attributes.size > 0 && this.#loseCapability(node)) {
@@ -134,7 +155,7 @@ export class MetadataComparer {
     }
     tree.mtimeSec[node] = stat[Stat.mtimeSec]!;
     tree.mtimeNsec[node] = stat[Stat.mtimeNsec]!;
-    this.#writer.times(node, tree.mtimeSec[node], tree.mtimeNsec[node]);
+    this.#origins.times(node, stat, always);
   }
 
   /** What was told of the node's content or owner has cost it its file capability. */

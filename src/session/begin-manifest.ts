@@ -18,7 +18,7 @@ export function beginManifest(
   return new ManifestTaker({
     tree,
     kept: cutter.kept,
-    origins: cutter.origins,
+    origins: cutter.origins.told,
     survey: hasDigests
       ? new SourceSurvey({
           ...options,

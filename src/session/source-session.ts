@@ -38,8 +38,10 @@ import {
   checkProtocol,
   deltaFeature,
   keepFeature,
+  originsFeature,
   ourSide,
 } from "./greeting.ts";
+import { treeName } from "./index-place.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { drainMsMax, greetingMsMax, timerEarlyUs, windowBytesMax } from "./limits.ts";
 import { makeScrub } from "./scrub.ts";
@@ -164,14 +166,10 @@ export class SourceSession {
       storesCleaned: (node, from, to) =>
         backend.share?.cleaned(this.#tree.ino[node]!, this.#tree.gen[node]!, from, to),
     });
-    cutter.onCommit = (epoch, live, oldestUs, wallMs) =>
-      this.#sent.push({
-        epoch,
-        oldestUs,
-        wallMs,
-        live,
-        freedIds: this.#tree.takeFreedIds(),
-      });
+    cutter.onCommit = (epoch, live, oldestUs, wallMs) => {
+      const freedIds = this.#tree.takeFreedIds();
+      this.#sent.push({ epoch, oldestUs, wallMs, live, freedIds });
+    };
     return cutter;
   }
 
@@ -191,7 +189,8 @@ export class SourceSession {
       onClose: (error) =>
         this.#finish(error ?? new SyncError("LINK_LOST", "the target closed the link")),
     });
-    const hello = encodeControl({ ...ourSide(), intent: "send", share, subpath, device });
+    const origin = treeName(this.#options.files, this.#options.rootFd);
+    const hello = encodeControl({ ...ourSide(), intent: "send", share, subpath, device, origin });
     this.#control.control(FrameType.hello, hello);
   }
 
@@ -482,6 +481,7 @@ export class SourceSession {
     this.#asker.isEnabled = welcome.features.includes(deltaFeature);
     const canKeep = this.#asker.isEnabled && welcome.features.includes(keepFeature);
     this.#cutter.kept.isEnabled = canKeep;
+    this.#cutter.origins.isEnabled = welcome.features.includes(originsFeature);
     this.#welcome = welcome;
     this.#manifest = beginManifest(this.#options, welcome, this.#cutter, this.#tree, this.#control);
     this.#phase = "manifest";

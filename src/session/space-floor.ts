@@ -8,7 +8,7 @@
  * while it is low or somebody asks. Other programs fill the disk too, so `tick` looks now and then.
  * A filesystem that does not say how large it is has no floor.
  */
-import type { Clock, Files } from "../world/index.ts";
+import { type Clock, type Files, statfsSlots } from "../world/index.ts";
 
 /** How much is to stay free. */
 export interface FreeLimit {
@@ -36,7 +36,7 @@ export class SpaceFloor {
   readonly #clock: Clock;
   readonly #limit: FreeLimit | undefined;
   readonly #tell: (message: string) => void;
-  readonly #statfs: Float64Array = new Float64Array(6);
+  readonly #statfs: Float64Array = new Float64Array(statfsSlots);
   /** Bytes that may have been written since the last look. */
   #unseenBytes = Infinity;
   #lookedUs = -Infinity;

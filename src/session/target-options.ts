@@ -1,5 +1,5 @@
 /** `TargetSession`: what it is made with, and what it tells of itself. */
-import type { BackupPlace } from "../apply/index.ts";
+import type { BackupPlace, OriginPlace } from "../apply/index.ts";
 import type { SyncError } from "../base/index.ts";
 import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
@@ -25,6 +25,8 @@ export interface TargetSessionOptions {
   canKeep: boolean;
   /** What the source knows beyond the first version. */
   sourceFeatures: readonly string[];
+  /** What is remembered of the source's inodes; nothing when absent. */
+  index?: OriginPlace | undefined;
   /** How much of the target's filesystem is to stay free; nothing when absent. */
   minFree?: FreeLimit;
   /** Where what goes is kept; it is not when absent. */

@@ -18,6 +18,7 @@ import {
 import { checkProtocol, keepFeature } from "./greeting.ts";
 import type { FreeLimit } from "./space-floor.ts";
 import type { SpoolPlace } from "./held-epoch.ts";
+import { indexPlace } from "./index-place.ts";
 import { greetingMsMax } from "./limits.ts";
 import { TargetSession } from "./target-session.ts";
 import { VerifySession } from "./verify-session.ts";
@@ -173,6 +174,7 @@ const openTarget: Opening = (link, options, hello, over) => {
     canKeep: hello.features.includes(keepFeature),
     problems: granted.problems,
     sourceFeatures: hello.features,
+    index: indexPlace(hello, granted.path, options.spool, options.world),
     ...(granted.mounts === undefined ? {} : { mounts: granted.mounts }),
     ...(granted.backup === undefined ? {} : { backup: granted.backup }),
     onLive: () => granted.onLive?.(),

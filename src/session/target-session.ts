@@ -9,7 +9,14 @@
  * all; what is held of an unfinished one is thrown away when the link ends.
  */
 import type { ActorHandle, Channel, Context, Graph, Shortcut } from "../actor/index.ts";
-import { Applier, Backup, DigestReader, NewFileLane, ownerFiles } from "../apply/index.ts";
+import {
+  Applier,
+  Backup,
+  DigestReader,
+  NewFileLane,
+  OriginMemory,
+  ownerFiles,
+} from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import type { Problem } from "../model/index.ts";
 import { Tree } from "../tree/index.ts";
@@ -71,6 +78,7 @@ export class TargetSession {
   readonly #epochBackup: EpochBackup | undefined;
   /** In front of the applier until the target is live. */
   #lane: NewFileLane | undefined;
+  readonly #memory: OriginMemory | undefined;
   readonly #early: EarlyFiles;
   readonly #floor: SpaceFloor;
   /** Tells the manifest, from the first step to the source's first operation. */
@@ -132,6 +140,9 @@ export class TargetSession {
     this.#applier = new Applier(files, rootFd, tree, problems, this.#backup);
     const { lanes } = options;
     if (lanes) this.#lane = new NewFileLane({ lanes, applier: this.#applier, tree, rootFd });
+    const { index } = options;
+    const own = { files, rootFd, tree, applier: this.#applier, world };
+    this.#memory = index && new OriginMemory({ ...own, place: index });
     this.#early = new EarlyFiles(this.#applier);
     this.#floor = new SpaceFloor({
       ...this.#options,
@@ -205,11 +216,9 @@ export class TargetSession {
 
   #welcome(): void {
     const { privileged } = this.#options;
-    // It remembers no origins, so digests are to be without them too.
-    this.#writer.control(
-      FrameType.welcome,
-      encodeControl({ ...ourSide(originsFeature), privileged }),
-    );
+    // Without an index it remembers no origins, and digests are to be without them too.
+    const own = ourSide(this.#memory?.isOn ? undefined : originsFeature);
+    this.#writer.control(FrameType.welcome, encodeControl({ ...own, privileged }));
   }
 
   onData(bytes: Uint8Array): void {
@@ -378,6 +387,8 @@ export class TargetSession {
     return new ManifestTeller({
       ...this.#options,
       tree: this.#tree,
+      origins: this.#applier.origins,
+      recall: (node, stat) => this.#memory?.recall(node, stat),
       kept: canKeep ? (node, key) => this.#applier.adopt(node, key) : undefined,
       removeLeftover: this.#backup && ((name) => this.#backup!.removeLeftover(name)),
       sha256: sourceFeatures.includes(digestsFeature) ? world.hashes.sha256 : undefined,
@@ -385,6 +396,7 @@ export class TargetSession {
       scanned: (mounts) => {
         this.#applier.mounts = mounts;
         this.#backup?.begin();
+        this.#memory?.scanned();
         for (const path of mounts) this.#options.mounts?.add(path);
       },
     });
@@ -479,6 +491,7 @@ export class TargetSession {
     if (commit === undefined) return;
     const { problems } = this.#options;
     if (problems.hasUntold) problems.flush();
+    this.#memory?.committed(commit.wallMs);
     status.epoch = commit.epoch;
     status.cutWallMs = commit.wallMs;
     if (commit.flags & CommitFlag.fuzzy) status.fuzzyEpochs++;
@@ -564,13 +577,14 @@ export class TargetSession {
     this.#apply.wake();
     // Whole epochs that wait are applied first; the unfinished one is not.
     this.graph.requestShutdown({ deadlineMs: drainMsMax, voteEveryMs: 20 });
-    void this.graph.stopped.then(() => {
+    void this.graph.stopped.then(async () => {
       this.#held.release();
       this.#answerer.close();
       this.#lane?.close();
       this.#applier.close();
       this.#backup?.close();
       this.#options.link.close();
+      await this.#memory?.close(error === undefined);
       this.#end(error);
     });
   }

@@ -191,6 +191,13 @@ export class Tree {
     return id;
   }
 
+  /** Names of a node. */
+  countNames(node: number): number {
+    let count = 0;
+    for (let id = this.firstName[node]!; id !== 0; id = this.names.nextOfNode[id]!) count++;
+    return count;
+  }
+
   /** Makes a name the first of its node. */
   preferName(id: number): void {
     const { names, firstName } = this;

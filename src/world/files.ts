@@ -29,6 +29,7 @@ export const Stat = {
   mount: 15,
 } as const;
 export const statSlots = 16;
+export const statfsSlots = 8;
 
 /** Byte size of the fixed part of a scanDirectory entry; a u16 name length and the name follow. */
 export const scanEntryFixedBytes: number = statSlots * 8 + 2;
@@ -151,7 +152,7 @@ export interface Files {
   statAt(dirfd: number, name: Uint8Array, out: Float64Array): number;
   /** All slots but generation (0) and attributes (-1). The hot path. */
   fstat(fd: number, out: Float64Array): number;
-  /** magic, block bytes, blocks, free, available, name bytes. */
+  /** `statfsSlots`: magic, block bytes, blocks, free, available, name bytes, two words of an id. */
   statfs(fd: number, out: Float64Array): number;
   /** Bytes of entries, 0 at the end of the directory; goes on from the descriptor's position. */
   scanDirectory(dirfd: number, out: Uint8Array): number;

@@ -13,6 +13,7 @@ export {
   Rename,
   scanEntryFixedBytes,
   Stat,
+  statfsSlots,
   statSlots,
 } from "./files.ts";
 export type { Files, Kernel } from "./files.ts";

@@ -1,0 +1,165 @@
+/**
+ * `OriginTeller`: tells the target what the source's inodes are, so that it can remember it
+ * (wire/origin.ts), and says what of that a restart may rely on.
+ *
+ * A ctime that was told stands for content: everything that was in the file then is at the target.
+ * The kernel tells of a write after it has set the ctime, so what is told in an epoch is looked
+ * through once more when the epoch is committed: a file that has changed since, that rests after
+ * a store through a mapping, or of which something may have been missed, is told to be in
+ * **doubt**: a ctime of 0. Who is in doubt is read at the next start; only reading ends that.
+ *
+ * In: stat records of nodes that have just been compared or read. Out: TIMES with its tail, ORIGIN.
+ * Cost for the lone write: a few looks at arrays.
+ */
+import { Origins, type Tree } from "../tree/index.ts";
+import { Mode, Stat } from "../world/index.ts";
+import type { OpWriter } from "../wire/index.ts";
+import type { DirtySet } from "./dirty-set.ts";
+import type { MappedStores } from "./mapped-stores.ts";
+
+/** Before the last cut: what changed earlier than this has surely been told of. */
+const surelyToldMs = 60_000;
+
+export class OriginTeller {
+  /** What the target remembers, if it does. */
+  readonly told: Origins = new Origins();
+  /** The target takes origins. */
+  isEnabled = false;
+  readonly #tree: Tree;
+  readonly #writer: OpWriter;
+  /** Files told in the present epoch; some twice. */
+  readonly #inEpoch: number[] = [];
+  /** Files of which some content could not be read. */
+  readonly #unread: Set<number> = new Set();
+  /** Files that have moved since the target was told of them. */
+  readonly #explained: Set<number> = new Set();
+  /** Wall clock of the last cut. */
+  #lastCutMs = 0;
+
+  constructor(tree: Tree, writer: OpWriter) {
+    this.#tree = tree;
+    this.#writer = writer;
+  }
+
+  /** Of a node whose times the tree has just got. `isRead`: what had changed in it was read. */
+  times(node: number, stat: Float64Array, isRead: boolean): void {
+    const { told } = this;
+    const { ino, gen, mode, mtimeSec, mtimeNsec } = this.#tree;
+    const [sec, nsec] = [mtimeSec[node]!, mtimeNsec[node]!];
+    const isSame = told.ino[node] === ino[node] && told.gen[node] === gen[node];
+    const isFile = (mode[node]! & Mode.typeMask) === Mode.regular;
+    if (!this.isEnabled || !isFile || !isSame) {
+      this.#writer.times(node, sec, nsec);
+      if (this.isEnabled && !isSame) this.#tell(node, isFile ? stat : undefined);
+      return;
+    }
+    const isSure = isRead ? !this.#unread.has(node) : told.hasChangeTime(node);
+    const ctimeSec = isSure ? stat[Stat.ctimeSec]! : 0;
+    const ctimeNsec = isSure ? stat[Stat.ctimeNsec]! : 0;
+    told.setChangeTime(node, ctimeSec, ctimeNsec);
+    this.#inEpoch.push(node);
+    this.#writer.timesWithOrigin(node, sec, nsec, ctimeSec, ctimeNsec);
+  }
+
+  /** Of a node that was looked at, and of which nothing else is told. */
+  looked(node: number, stat: Float64Array): void {
+    const { told } = this;
+    if (!this.isEnabled || this.#tree.ino[node] === 0) return;
+    const isFile = (stat[Stat.mode]! & Mode.typeMask) === Mode.regular;
+    if (!this.#isSame(node)) return this.#tell(node, isFile ? stat : undefined);
+    if (!isFile || !told.hasChangeTime(node) || this.#isUnchanged(node, stat)) return;
+    this.#tell(node, stat);
+  }
+
+  /** The same file as the target was told of, with another ctime or with a doubtful one. */
+  differs(node: number, stat: Float64Array): boolean {
+    const { told } = this;
+    if (!this.isEnabled || !told.has(node)) return false;
+    if ((stat[Stat.mode]! & Mode.typeMask) !== Mode.regular) return false;
+    if (told.ino[node] !== stat[Stat.ino] || told.gen[node] !== stat[Stat.gen]) return false;
+    return !this.#isUnchanged(node, stat);
+  }
+
+  /** The node has another name now, which has changed its ctime. */
+  isExplained(node: number): boolean {
+    return this.#explained.has(node);
+  }
+
+  /** The target cannot be sure that it has all of the file. */
+  isInDoubt(node: number): boolean {
+    return this.told.has(node) && !this.told.hasChangeTime(node);
+  }
+
+  #isUnchanged(node: number, stat: Float64Array): boolean {
+    const { ctimeSec, ctimeNsec } = this.told;
+    return ctimeSec[node] === stat[Stat.ctimeSec] && ctimeNsec[node] === stat[Stat.ctimeNsec];
+  }
+
+  #isSame(node: number): boolean {
+    const { ino, gen } = this.#tree;
+    return this.told.ino[node] === ino[node] && this.told.gen[node] === gen[node];
+  }
+
+  #tell(node: number, stat: Float64Array | undefined): void {
+    const ino = this.#tree.ino[node]!;
+    const gen = this.#tree.gen[node]!;
+    if (ino === 0) return;
+    const ctimeSec = stat === undefined ? 0 : stat[Stat.ctimeSec]!;
+    const ctimeNsec = stat === undefined ? 0 : stat[Stat.ctimeNsec]!;
+    this.told.set(node, { ino, gen, ctimeSec, ctimeNsec });
+    if (stat !== undefined) this.#inEpoch.push(node);
+    this.#writer.origin(node, ino, gen, ctimeSec, ctimeNsec);
+  }
+
+  /** Some of the file's content could not be read. */
+  unreadable(node: number): void {
+    if (this.isEnabled) this.#unread.add(node);
+  }
+
+  /** All of the file's content has been read. */
+  readWhole(node: number): void {
+    this.#unread.delete(node);
+  }
+
+  forget(node: number): void {
+    this.told.forget(node);
+    this.#unread.delete(node);
+    this.#explained.delete(node);
+  }
+
+  /** Everything is compared from now on. `moved` have other names than the target knows. */
+  begin(wallMs: number, moved: Iterable<number>): void {
+    this.#lastCutMs = wallMs;
+    for (const node of moved) this.#explained.add(node);
+  }
+
+  /** The epoch is about to be committed. `postponed` are to be read in the next. */
+  commit(
+    dirty: DirtySet,
+    stores: MappedStores,
+    postponed: readonly number[],
+    wallMs: number,
+  ): void {
+    // Something may have been missed.
+    const isUnsure = dirty.conflict || dirty.rescan;
+    const nodes = this.#inEpoch;
+    const sureMs = isUnsure ? this.#lastCutMs - surelyToldMs : Infinity;
+    this.#lastCutMs = wallMs;
+    if (nodes.length === 0) return;
+    if (isUnsure || !dirty.isEmpty || stores.count > 0 || postponed.length > 0) {
+      for (const node of postponed) this.#doubt(node);
+      for (const node of nodes) {
+        const { ctimeSec, ctimeNsec } = this.told;
+        const isRecent = ctimeSec[node]! * 1000 + ctimeNsec[node]! / 1e6 > sureMs;
+        if (isRecent || dirty.hasExtents(node) || stores.isResting(node)) this.#doubt(node);
+      }
+    }
+    nodes.length = 0;
+  }
+
+  #doubt(node: number): void {
+    if (!this.#tree.isLive(node) || !this.told.hasChangeTime(node)) return;
+    this.told.setChangeTime(node, 0, 0);
+    this.#writer.origin(node, this.told.ino[node]!, this.told.gen[node]!, 0, 0);
+  }
+}
