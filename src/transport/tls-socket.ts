@@ -78,6 +78,8 @@ export class TlsSocket {
   #heldBytes = 0;
   /** Bytes that have been encrypted, and wait for the socket in the addon. */
   #owedBytes = 0;
+  /** Less waits than the handlers know of: a write has found room for what came before it. */
+  #hasDrained = false;
   #isEnding = false;
   #isEndTold = false;
 
@@ -137,14 +139,16 @@ export class TlsSocket {
     if (this.#phase !== "open" || this.#isEnding) return;
     let taken = 0;
     if (this.#held.length === 0) {
+      const before = this.#owedBytes;
       taken = this.#give(bytes);
       if (taken < 0) {
         if (!isWaiting(taken)) return this.#failLater(taken);
         taken = 0;
       }
+      if (this.#owedBytes < before) this.#hasDrained = true;
     }
     if (taken === bytes.length) {
-      if (this.#owedBytes > 0) this.#listen();
+      if (this.#owedBytes > 0 || this.#hasDrained) this.#listen();
       return;
     }
     this.#held.push(bytes.slice(taken));
@@ -194,7 +198,7 @@ export class TlsSocket {
     const isOpen = this.#phase === "open";
     const reads = !isOpen || !this.#isPaused;
     const ends = this.#isEnding && !this.#isEndTold;
-    const waits = this.#held.length > 0 || this.#owedBytes > 0;
+    const waits = this.#held.length > 0 || this.#owedBytes > 0 || this.#hasDrained;
     const writes = isOpen ? waits || ends : this.#handshakeWrites;
     // A reader that rests still wants to know that the peer has gone.
     const rests = this.#hasLooked ? 0 : PollEvent.hungUp;
@@ -287,9 +291,11 @@ export class TlsSocket {
         break;
       }
     }
+    const isLess = this.#hasDrained || this.bufferedBytes < before;
+    this.#hasDrained = false;
     if (this.#isEnding) this.#sayEnd();
     this.#listen();
-    if (this.bufferedBytes < before) this.#handlers.onFlushed();
+    if (isLess) this.#handlers.onFlushed();
   }
 
   #sayEnd(): void {
