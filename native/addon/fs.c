@@ -203,15 +203,17 @@ struct linux_dirent64 {
 };
 
 /*
- * scanDirectory(dirfd, buffer): bytes written, 0 at the end. Each entry is 16 doubles (see
+ * scanDirectory(dirfd, buffer, brief): bytes written, 0 at the end. Each entry is 16 doubles (see
  * stat_into), u16 name length, the name, and padding to 8 bytes. An entry that vanished meanwhile
  * is left out. Reading goes on where the last call ended: the position is the descriptor's.
+ * `brief`: as fstat, without generation and attributes.
  */
 FUNCTION(fn_scan_directory)
 {
 	struct args a = args_of(env, info);
 	int dirfd = arg_int(&a, 0);
 	struct bytes out = arg_bytes(&a, 1);
+	bool brief = arg_int(&a, 2);
 	static char raw[32768] __attribute__((aligned(8)));
 	size_t used = 0;
 	uint32_t magic = magic_of(dirfd);
@@ -232,10 +234,12 @@ FUNCTION(fn_scan_directory)
 				if (errno == ENOENT) continue;
 				return result(env, -1);
 			}
-			uint32_t own = s[15] == mount ? magic : magic_at(dirfd, d->d_name);
-			s[1] = generation(dirfd, d->d_name, own);
-			ssize_t attributes = list_attributes(dirfd, d->d_name, NULL, 0);
-			s[14] = attributes < 0 ? 0 : (double)attributes;
+			if (!brief) {
+				uint32_t own = s[15] == mount ? magic : magic_at(dirfd, d->d_name);
+				s[1] = generation(dirfd, d->d_name, own);
+				ssize_t attributes = list_attributes(dirfd, d->d_name, NULL, 0);
+				s[14] = attributes < 0 ? 0 : (double)attributes;
+			}
 			uint16_t l = (uint16_t)length;
 			memcpy(out.data + used + STAT_SLOTS * 8, &l, 2);
 			memcpy(out.data + used + STAT_SLOTS * 8 + 2, d->d_name, length);

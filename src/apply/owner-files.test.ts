@@ -112,7 +112,7 @@ test("what cannot be reached or read is opened, scanned and removed", { skip }, 
   const at = open(folder);
   const scan = (files: Files): number => {
     const again = files.openBeneath(at, noName, Open.read | Open.directory, 0);
-    return Math.sign(files.scanDirectory(again < 0 ? at : again, new Uint8Array(65_536)));
+    return Math.sign(files.scanDirectory(again < 0 ? at : again, new Uint8Array(65_536), 0));
   };
   assert.deepEqual(as(scan), { plain: -1, owner: 1 });
   const stat = (files: Files): number =>

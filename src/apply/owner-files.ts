@@ -45,7 +45,7 @@ export function ownerFiles(files: Files): Files {
   const wrapped: Wrapped = {
     openBeneath: (fd, path, flags, mode) => lifter.open(fd, path, flags, mode),
     statAt: (fd, name, out) => within(fd, () => files.statAt(fd, name, out)),
-    scanDirectory: (fd, out) => lifter.scan(fd, out),
+    scanDirectory: (fd, out, brief) => lifter.scan(fd, out, brief),
     setTimes: (fd, name, sec, nsec) => within(fd, () => files.setTimes(fd, name, sec, nsec)),
     chown: (fd, name, uid, gid) => within(fd, () => files.chown(fd, name, uid, gid)),
     chmodAt: (fd, name, mode) => within(fd, () => files.chmodAt(fd, name, mode)),
@@ -113,10 +113,10 @@ class Lifter {
   }
 
   /** A directory whose names can be read, but not what they mean, is refused halfway through. */
-  scan(fd: number, out: Uint8Array): number {
+  scan(fd: number, out: Uint8Array, brief: 0 | 1): number {
     const lifted: Lifted[] = [];
     this.#lift({ fd, name: noName }, lifted);
-    const result = this.#files.scanDirectory(fd, out);
+    const result = this.#files.scanDirectory(fd, out, brief);
     this.#restore(lifted);
     return result;
   }

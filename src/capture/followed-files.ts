@@ -25,8 +25,8 @@ export function followedFiles(files: Files, numberOf: (stat: Float64Array) => nu
       if (result === 0) fold(out);
       return result;
     },
-    scanDirectory: (dirfd, out) => {
-      const used = files.scanDirectory(dirfd, out);
+    scanDirectory: (dirfd, out, brief) => {
+      const used = files.scanDirectory(dirfd, out, brief);
       if (used <= 0) return used;
       const slots = new Float64Array(out.buffer, out.byteOffset, Math.floor(out.length / 8));
       for (let at = 0; at < used;) {

@@ -13,6 +13,12 @@ import type { DirtySet } from "./dirty-set.ts";
 
 /** Below this many bytes an extent is not searched for holes: a block is the smallest hole. */
 const holeBytesMin = 4096;
+/**
+ * A file up to this that has as many blocks as bytes is not searched either: what blocks without
+ * data there may be, made in advance, cost less to send than to find.
+ */
+const fullFileBytesMax = 131072;
+const blockBytes = 512;
 
 export interface Reading {
   readonly node: number;
@@ -60,11 +66,14 @@ export class ContentReader {
     const { node, extents } = reading;
     const result = known === undefined ? this.#files.fstat(fd, this.stat) : 0;
     if (result < 0) return result;
-    const size = (known ?? this.stat)[Stat.size]!;
+    const stat = known ?? this.stat;
+    const size = stat[Stat.size]!;
+    const isFull = size <= fullFileBytesMax && stat[Stat.blocks]! * blockBytes >= size;
     for (; reading.index < extents.count; reading.index++) {
       const from = extents.from(reading.index);
       const to = extents.to(reading.index);
       if (reading.position < from) reading.position = from;
+      if (isFull) reading.dataEnd = size;
       const end = Math.min(to, size);
       const done = this.#range(reading, fd, end);
       if (done <= 0) return done;

@@ -6,7 +6,7 @@
  */
 import type { Directories } from "../descriptors/index.ts";
 import { type ExtentList, rootId, type Tree } from "../tree/index.ts";
-import { type Files, Stat, statSlots } from "../world/index.ts";
+import { type Clock, type Files, Stat, statSlots } from "../world/index.ts";
 import { BasisFinder } from "./basis-finder.ts";
 import { contentShare } from "./content-share.ts";
 import { type ContentReader, startReading, startReadingAll } from "./content-reader.ts";
@@ -17,7 +17,7 @@ import type { KeptFiles } from "./kept-files.ts";
 import type { MetadataComparer } from "./metadata-comparer.ts";
 import type { NamePlanner } from "./name-planner.ts";
 import type { OriginTeller } from "./origin-teller.ts";
-import { isGone, type SourceFiles } from "./source-files.ts";
+import { isGone, seenFile, type SourceFiles } from "./source-files.ts";
 import { type Task, type TaskWeight, weightless, weightOf } from "./task.ts";
 
 const noName: Uint8Array = new Uint8Array(0);
@@ -28,6 +28,7 @@ export type ContentTask = Task & { kind: "content" };
 export type TaskResult = "done" | "room" | "more" | "waiting";
 
 export interface FileTasksOptions {
+  clock: Clock;
   files: Files;
   tree: Tree;
   dirty: DirtySet;
@@ -80,6 +81,7 @@ export class FileTasks {
       reading: startReadingAll(node),
       delta,
       fd: -1,
+      seen: seenFile(stat, this.#of.clock.wallMs()),
     };
   }
 
@@ -140,7 +142,7 @@ export class FileTasks {
     const { node, parent, name } = task;
     const { sources, metadata, planner } = this.#of;
     const opened = task.fd < 0;
-    if (opened) task.fd = sources.open(parent, name, node);
+    if (opened) task.fd = sources.open(parent, name, node, task.seen);
     if (task.fd < 0) return this.#giveUp(task, task.fd);
     const known = opened ? sources.stat : undefined;
     // The target's root gets a name that goes again.

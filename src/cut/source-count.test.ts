@@ -180,9 +180,9 @@ test("it rests between slices, and ends at once when it is stopped", (t) => {
   const real = native();
   // Each batch takes as long as a slice may.
   const files = override(real, {
-    scanDirectory: (fd: number, out: Uint8Array): number => {
+    scanDirectory: (fd: number, out: Uint8Array, brief: 0 | 1): number => {
       late += 2500;
-      return real.scanDirectory(fd, out);
+      return real.scanDirectory(fd, out, brief);
     },
   });
   let late = 0;

@@ -79,7 +79,7 @@ export class SourceCount {
 
   constructor(options: SourceCountOptions) {
     this.#of = options;
-    this.#entries = new DirectoryEntries(options.files, batchBytes);
+    this.#entries = new DirectoryEntries(options.files, batchBytes, 1);
     this.#rules = new RuleChain(options.ignore?.first ?? [], options.ignore?.last ?? []);
   }
 

@@ -11,6 +11,26 @@ import { readableCountMax } from "./limits.ts";
 
 const noName: Uint8Array = new Uint8Array(0);
 
+/** Seconds that a change must have rested to be told from a later one by its time alone. */
+const restSeconds = 2;
+
+/** Of a file's stat record, what tells later whether anything of it has changed. */
+export interface SeenFile {
+  readonly ctimeSec: number;
+  readonly ctimeNsec: number;
+  readonly attributeBytes: number;
+}
+
+/**
+ * Undefined when the last change is so young, by the clock, that another one, or another inode of
+ * the same number, could have the same time: it advances in steps.
+ */
+export function seenFile(stat: Float64Array, wallMs: number): SeenFile | undefined {
+  const [ctimeSec, ctimeNsec] = [stat[Stat.ctimeSec]!, stat[Stat.ctimeNsec]!];
+  if (ctimeSec + restSeconds >= wallMs / 1000) return undefined;
+  return { ctimeSec, ctimeNsec, attributeBytes: stat[Stat.attributeBytes]! };
+}
+
 export class SourceFiles {
   readonly #files: Files;
   readonly #tree: Tree;
@@ -54,8 +74,11 @@ export class SourceFiles {
     this.#cache.clear();
   }
 
-  /** Opens a regular file for reading and makes sure that it is the inode that we mean. */
-  open(parent: number, name: Uint8Array, node: number): number {
+  /**
+   * Opens a regular file for reading and makes sure that it is the inode that we mean. `seen`: what
+   * is not asked again if nothing has changed since.
+   */
+  open(parent: number, name: Uint8Array, node: number, seen?: SeenFile): number {
     const tree = this.#tree;
     if (!tree.isLive(parent)) return -ESTALE;
     const dirFd = this.#directories.get(parent);
@@ -64,6 +87,7 @@ export class SourceFiles {
     const fd = this.#files.openBeneath(dirFd, name, flags, 0);
     if (fd < 0) return fd;
     const { ino, gen } = tree;
+    if (seen !== undefined && this.#isAsSeen(fd, ino[node]!, gen[node]!, seen)) return fd;
     if (
       this.#files.statAt(fd, noName, this.stat) === 0 &&
       this.stat[Stat.ino] === ino[node] &&
@@ -73,6 +97,19 @@ export class SourceFiles {
     }
     this.#files.close(fd);
     return -ESTALE;
+  }
+
+  /** The same number and time of the last change: the same inode as it was. Fills `stat`. */
+  #isAsSeen(fd: number, ino: number, gen: number, seen: SeenFile): boolean {
+    const { stat } = this;
+    if (this.#files.fstat(fd, stat) < 0) return false;
+    if (stat[Stat.ino] !== ino) return false;
+    if (stat[Stat.ctimeSec] !== seen.ctimeSec || stat[Stat.ctimeNsec] !== seen.ctimeNsec) {
+      return false;
+    }
+    stat[Stat.gen] = gen;
+    stat[Stat.attributeBytes] = seen.attributeBytes;
+    return true;
   }
 
   #openNode(node: number): number {

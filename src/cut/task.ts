@@ -1,6 +1,7 @@
 /** `Task`: a piece of work that a round has planned, done when there is room for its frames. */
 import type { Reading } from "./content-reader.ts";
 import type { DeltaContent } from "./delta-content.ts";
+import type { SeenFile } from "./source-files.ts";
 
 /** What of the comparison waits for a task: names of files, and bytes of their content. */
 export interface TaskWeight {
@@ -19,6 +20,8 @@ export type Task = { node: number; birth: number; weight: TaskWeight } & (
       reading: Reading;
       delta: DeltaContent | undefined;
       fd: number;
+      /** When it was planned. */
+      seen: SeenFile | undefined;
     }
   | { kind: "link"; parent: number; name: Uint8Array }
   | { kind: "scan"; deep: boolean; attempts: number }

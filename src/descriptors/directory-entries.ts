@@ -7,11 +7,16 @@ const batchBytes = 262144;
 /** A reusable buffer for scans; not re-entrant. */
 export class DirectoryEntries {
   readonly #files: Files;
+  readonly #brief: 0 | 1;
   readonly #bytes: Uint8Array;
   readonly #slots: Float64Array;
 
-  /** `bytes` of entries are read at once: a multiple of 8, and room for one entry at least. */
-  constructor(files: Files, bytes: number = batchBytes) {
+  /**
+   * `bytes` of entries are read at once: a multiple of 8, and room for one entry at least. `brief`:
+   * generation and attributes are not asked for.
+   */
+  constructor(files: Files, bytes: number = batchBytes, brief: 0 | 1 = 0) {
+    this.#brief = brief;
     this.#files = files;
     this.#bytes = new Uint8Array(bytes);
     this.#slots = new Float64Array(this.#bytes.buffer);
@@ -23,7 +28,7 @@ export class DirectoryEntries {
    * bytes or a negative errno. The descriptor's own position says where the next batch starts.
    */
   next(dirFd: number, visit: (name: Uint8Array, stat: Float64Array) => void): number {
-    const used = this.#files.scanDirectory(dirFd, this.#bytes);
+    const used = this.#files.scanDirectory(dirFd, this.#bytes, this.#brief);
     for (let at = 0; at < used;) {
       const slot = at >>> 3;
       const length = this.#bytes[at + statSlots * 8]! + this.#bytes[at + statSlots * 8 + 1]! * 256;

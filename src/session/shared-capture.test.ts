@@ -296,8 +296,8 @@ test("what changes while the manifest is taken is sent, though it looked equal",
       const value: unknown = Reflect.get(of, name);
       if (typeof value !== "function") return value;
       if (name !== "scanDirectory") return (value as () => unknown).bind(of);
-      return (fd: number, bytes: Uint8Array): number => {
-        const used = of.scanDirectory(fd, bytes);
+      return (fd: number, bytes: Uint8Array, brief: 0 | 1): number => {
+        const used = of.scanDirectory(fd, bytes, brief);
         if (used === 0 && fstatSync(fd).ino === rootIno) surveyed();
         return used;
       };

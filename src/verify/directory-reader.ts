@@ -41,7 +41,7 @@ export class DirectoryReader {
   /** Moves to the next entry; false at the end or on an error. */
   next(): boolean {
     if (this.#at >= this.#length) {
-      const result = this.#files.scanDirectory(this.#fd, this.#buffer);
+      const result = this.#files.scanDirectory(this.#fd, this.#buffer, 0);
       this.errno = Math.min(result, 0);
       this.#at = 0;
       this.#length = Math.max(result, 0);

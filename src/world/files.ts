@@ -154,8 +154,11 @@ export interface Files {
   fstat(fd: number, out: Float64Array): number;
   /** `statfsSlots`: magic, block bytes, blocks, free, available, name bytes, two words of an id. */
   statfs(fd: number, out: Float64Array): number;
-  /** Bytes of entries, 0 at the end of the directory; goes on from the descriptor's position. */
-  scanDirectory(dirfd: number, out: Uint8Array): number;
+  /**
+   * Bytes of entries, 0 at the end of the directory; goes on from the descriptor's position.
+   * `brief`: with the slots that `fstat` has.
+   */
+  scanDirectory(dirfd: number, out: Uint8Array, brief: 0 | 1): number;
   /** Reads until `length` or the end of the file. */
   pread(fd: number, into: Uint8Array, offset: number, length: number, position: number): number;
   /** Writes all of `length`, or fails. */
