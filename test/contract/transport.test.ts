@@ -89,7 +89,9 @@ for (const [kind, make] of kinds) {
         await until(() => far.byteCount >= total, "everything", 20_000);
         assert.equal(far.byteCount, total);
         assert.equal(received.digest("hex"), sent.digest("hex"));
-        assert.ok(buffered <= small.highWaterBytes + chunk.length, `buffered ${buffered}`);
+        // What is encrypted already is longer by 22 bytes a record of 16 KiB.
+        const bufferedMax = (small.highWaterBytes + chunk.length) * 1.01;
+        assert.ok(buffered <= bufferedMax, `buffered ${buffered}`);
       }));
 
     it("a paused receiver makes send return false, resume brings onDrain and every byte", () =>
