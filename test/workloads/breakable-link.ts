@@ -12,7 +12,9 @@ import { existsSync } from "node:fs";
 import type { TestContext } from "node:test";
 
 const namePattern = /^lockstep-(?:near|far)-(\d+)$/;
-const addresses = { near: "10.211.0.1", far: "10.211.0.2" } as const;
+/** The near end has one of two. */
+const nearAddresses = ["10.211.0.1", "10.211.0.3"] as const;
+const farAddress = "10.211.0.2";
 /** Nobody has it. */
 const wrongMac = "02:00:00:00:de:ad";
 const device = "veth0";
@@ -38,6 +40,7 @@ export function whyNoBreakableLink(): string | false {
 
 export class BreakableLink {
   readonly #macs: Record<LinkEnd, string>;
+  #nearAddress: string = nearAddresses[0];
 
   constructor(context: TestContext) {
     for (const stale of staleNames()) spawnSync("ip", ["netns", "del", stale]);
@@ -50,14 +53,15 @@ export class BreakableLink {
     run("ip", "link", "add", device, "netns", near, "type", "veth", ...peer);
     for (const end of ["near", "far"] as const) {
       this.#ip(end, "link", "set", "lo", "up");
-      this.#ip(end, "address", "add", `${addresses[end]}/24`, "dev", device);
+      const address = end === "near" ? this.#nearAddress : farAddress;
+      this.#ip(end, "address", "add", `${address}/24`, "dev", device);
       this.#ip(end, "link", "set", device, "up");
     }
     this.#macs = { near: this.#macOf("near"), far: this.#macOf("far") };
   }
 
   /** Where a program at the far end can be reached. */
-  readonly address: string = `${addresses.far}:7420`;
+  readonly address: string = `${farAddress}:7420`;
 
   /** Put before a command so that it runs at this end. */
   prefix(end: LinkEnd): readonly string[] {
@@ -88,6 +92,23 @@ export class BreakableLink {
     this.#neighbour("far", this.#macs.near);
   }
 
+  /**
+   * The near end has another address from now on, like a computer that is carried elsewhere. What
+   * the far end sends to the old one vanishes, so its connections seem to stand.
+   */
+  move(): void {
+    for (const end of ["near", "far"] as const) this.swallow(end);
+    this.reset("near");
+    const old = this.#nearAddress;
+    this.#nearAddress = nearAddresses.find((address) => address !== old) ?? old;
+    this.#ip("near", "address", "add", `${this.#nearAddress}/24`, "dev", device);
+    this.#ip("near", "address", "del", `${old}/24`, "dev", device);
+    // Adding was before, so that there was a route all the time; the second address of a net goes
+    // with the first.
+    this.#ip("near", "address", "replace", `${this.#nearAddress}/24`, "dev", device);
+    this.heal();
+  }
+
   /** All connections of this end are aborted; the other end hears of it if packets arrive. */
   reset(end: LinkEnd): void {
     run("nsenter", `--net=${spaceOf(end)}`, "ss", "-K", "-t", "state", "established");
@@ -101,7 +122,7 @@ export class BreakableLink {
   }
 
   #neighbour(end: LinkEnd, mac: string): void {
-    const other = end === "near" ? addresses.far : addresses.near;
+    const other = end === "near" ? farAddress : this.#nearAddress;
     const how = ["lladdr", mac, "dev", device, "nud", "permanent"];
     this.#ip(end, "neighbour", "replace", other, ...how);
   }

@@ -112,7 +112,12 @@ async function failOnce(
     link.reset(end);
     return `${end} reset`;
   }
-  if (draw < 19 || !isLarge) {
+  if (draw < 15 || (draw === 19 && !isLarge)) {
+    // The target's side of the connection is left over: a new link must take its place.
+    link.move();
+    return "near moved";
+  }
+  if (draw < 19) {
     // The other end never hears of it: its side of the connection is left over.
     for (const each of ["near", "far"] as const) link.swallow(each);
     link.reset(end);
