@@ -52,7 +52,6 @@ function rowsOf({ pid, status }: ProcessStatus): string[][] {
 /** One row for each target. What the process told without a list is one target. */
 function syncRows(pid: number, status: Fields): string[][] {
   const targets: unknown[] = Array.isArray(status["targets"]) ? status["targets"] : [status];
-  const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null;
   return targets.filter(isFields).map((target) => syncRow(pid, target, status));
 }
 
@@ -72,13 +71,21 @@ function syncRow(pid: number, status: Fields, whole: Fields): string[] {
   ];
 }
 
-/** One row for each link; one that says where it listens while there is none. */
+/** One row for each link, of a mirror or a verify; one where it listens while there is none. */
 function serveRows(pid: number, status: Fields): string[][] {
   const head = [String(pid), "serve"];
-  const links: unknown[] = Array.isArray(status["links"]) ? status["links"] : [];
-  if (links.length === 0) return [[...head, "-", text(status["listen"]), "listening"]];
-  return links.map((link) => {
-    const fields: Fields = typeof link === "object" && link !== null ? { ...link } : {};
+  const listed = (key: string): Fields[] => {
+    const list: unknown[] = Array.isArray(status[key]) ? status[key] : [];
+    return list.filter(isFields);
+  };
+  const verifies = listed("verifies").map((fields) => {
+    return [...head, text(fields["peer"]), text(fields["path"]), "verifying"];
+  });
+  const links = listed("links");
+  if (links.length + verifies.length === 0) {
+    return [[...head, "-", text(status["listen"]), "listening"]];
+  }
+  const rows = links.map((fields) => {
     const isHalted = typeof fields["halt"] === "string" && fields["halt"] !== "";
     const state = isHalted ? "halted" : fields["live"] === true ? "live" : "seeding";
     const place = [text(fields["peer"]), text(fields["path"]), state, "-"];
@@ -92,6 +99,11 @@ function serveRows(pid: number, status: Fields): string[][] {
       text(fields["problems"]),
     ];
   });
+  return [...rows, ...verifies];
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null;
 }
 
 function text(value: unknown): string {

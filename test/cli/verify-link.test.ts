@@ -259,6 +259,9 @@ test("a mirror to the same share goes on meanwhile, and a second verify takes ov
   await syncing.said(/"event":"live"/);
   const slow = pair.verify("--rate", "20k");
   await serving.said(/"event":"verifying"/);
+  const status = await runProgram(t, ["status"], { home: pair.far });
+  assert.match(status.stdout, /live/);
+  assert.match(status.stdout, /verifying/);
   const during = pair.verify("--json");
   const first = await slow.end();
   assert.equal(first.exit, 4);
