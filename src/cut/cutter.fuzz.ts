@@ -16,7 +16,7 @@ import { type ChangeSink, deafSink, NameChange } from "../capture/index.ts";
 import { blockBytesOf, type Signature, SignatureReader, SignatureWriter } from "../delta/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
 import { type Problem, ProblemLog } from "../model/index.ts";
-import { rootId, Tree } from "../tree/index.ts";
+import { type Origins, rootId, Tree } from "../tree/index.ts";
 import { compareTrees } from "../verify/index.ts";
 import {
   CommitFlag,
@@ -291,6 +291,17 @@ export class CutRig {
   }
 
   believedCount = 0;
+
+  /** What the target remembers of the source's inodes. */
+  get targetOrigins(): Origins {
+    return this.#applier.origins;
+  }
+
+  /** The node at a path of the target. */
+  nodeAt(path: string): number {
+    const names = path.split("/").map((name) => Buffer.from(name));
+    return names.reduce((at, name) => this.targetTree.child(at, name), rootId);
+  }
 
   /** (inode, generation) of a path, as the kernel would tell it. */
   identity(path: string): [number, number] {

@@ -120,10 +120,11 @@ export class MetadataComparer {
    * not the one that was told, and nothing that is known, `isExplained`, has changed it.
    */
   isSuspect(node: number, stat: Float64Array, isExplained: boolean): boolean {
-    if (!this.#origins.differs(node, stat)) return false;
-    if (this.#origins.isInDoubt(node)) return !this.#dirty.wasRead(node);
-    if (isExplained || this.#origins.isExplained(node)) return false;
-    return this.#tree.countNames(node) === stat[Stat.nlink];
+    const origins = this.#origins;
+    if (!origins.differs(node, stat)) return false;
+    const isKnown = isExplained || origins.isExplained(node);
+    const isLinked = this.#tree.countNames(node) !== stat[Stat.nlink];
+    return (origins.isInDoubt(node) || !(isKnown || isLinked)) && origins.suspect(node);
   }
 
   /** A file that this epoch has not read, when all are to be read. */

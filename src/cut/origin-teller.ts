@@ -33,6 +33,8 @@ export class OriginTeller {
   readonly #unread: Set<number> = new Set();
   /** Files that have moved since the target was told of them. */
   readonly #explained: Set<number> = new Set();
+  /** Files that are about to be read because of their ctime. */
+  readonly #suspects: Set<number> = new Set();
   /** Wall clock of the last cut. */
   #lastCutMs = 0;
 
@@ -53,7 +55,7 @@ export class OriginTeller {
       if (this.isEnabled && !isSame) this.#tell(node, isFile ? stat : undefined);
       return;
     }
-    const isSure = isRead ? !this.#unread.has(node) : told.hasChangeTime(node);
+    const isSure = (isRead || told.hasChangeTime(node)) && !this.#isUnread(node);
     const ctimeSec = isSure ? stat[Stat.ctimeSec]! : 0;
     const ctimeNsec = isSure ? stat[Stat.ctimeNsec]! : 0;
     told.setChangeTime(node, ctimeSec, ctimeNsec);
@@ -68,6 +70,7 @@ export class OriginTeller {
     const isFile = (stat[Stat.mode]! & Mode.typeMask) === Mode.regular;
     if (!this.#isSame(node)) return this.#tell(node, isFile ? stat : undefined);
     if (!isFile || !told.hasChangeTime(node) || this.#isUnchanged(node, stat)) return;
+    if (this.#isUnread(node)) return;
     this.#tell(node, stat);
   }
 
@@ -85,6 +88,13 @@ export class OriginTeller {
     return this.#explained.has(node);
   }
 
+  /** The file is going to be read. False if it is already, by another of its names. */
+  suspect(node: number): boolean {
+    if (this.#suspects.has(node)) return false;
+    this.#suspects.add(node);
+    return true;
+  }
+
   /** The target cannot be sure that it has all of the file. */
   isInDoubt(node: number): boolean {
     return this.told.has(node) && !this.told.hasChangeTime(node);
@@ -93,6 +103,14 @@ export class OriginTeller {
   #isUnchanged(node: number, stat: Float64Array): boolean {
     const { ctimeSec, ctimeNsec } = this.told;
     return ctimeSec[node] === stat[Stat.ctimeSec] && ctimeNsec[node] === stat[Stat.ctimeNsec];
+  }
+
+  /** Something is known to be in the file that the target does not have. */
+  #isUnread(node: number): boolean {
+    return (
+      this.#unread.size + this.#suspects.size > 0 &&
+      (this.#unread.has(node) || this.#suspects.has(node))
+    );
   }
 
   #isSame(node: number): boolean {
@@ -113,18 +131,22 @@ export class OriginTeller {
 
   /** Some of the file's content could not be read. */
   unreadable(node: number): void {
-    if (this.isEnabled) this.#unread.add(node);
+    if (!this.isEnabled) return;
+    this.#unread.add(node);
+    this.#suspects.delete(node);
   }
 
   /** All of the file's content has been read. */
   readWhole(node: number): void {
     this.#unread.delete(node);
+    this.#suspects.delete(node);
   }
 
   forget(node: number): void {
     this.told.forget(node);
     this.#unread.delete(node);
     this.#explained.delete(node);
+    this.#suspects.delete(node);
   }
 
   /** Everything is compared from now on. `moved` have other names than the target knows. */

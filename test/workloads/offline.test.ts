@@ -227,7 +227,7 @@ test("--checksum finds what has the same size and time, on either side", async (
   await runOnce(t, pair);
   for (const path of ["large", "linked", "one/file-9"]) forge(join(source, path), 1000);
   for (const path of ["other", "one/file-8"]) forge(join(target, path), 800);
-  // Without what the target remembers of the source's inodes: see index.test.ts.
+  // Without what the target remembers of the source's inodes: see origins.test.ts.
   for (const name of fs.readdirSync(stateDirOf(home))) {
     if (name.startsWith("index-")) fs.rmSync(join(stateDirOf(home), name));
   }
