@@ -91,6 +91,7 @@ function rigFor(fake: FakeMounts, remembered: [string, number][] = []): Rig {
     remember: (places) => (rig.remembered = [...places]),
     onFollowed: (place) => told.push(`follows ${place}`),
     onGone: (place) => told.push(`gone ${place}`),
+    onBack: (place) => told.push(`back ${place}`),
   });
   followed.listen((change) => changes.push(change));
   return Object.assign(rig, { followed });
@@ -138,7 +139,7 @@ test("what is unmounted has gone, is remembered, and is back at its place with i
   // Nobody has met it yet, and it goes again.
   fake.mounts.delete("b");
   next.followed.refresh();
-  assert.deepEqual([next.followed.gone, next.told], [["b"], ["gone b", "gone b"]]);
+  assert.deepEqual([next.followed.gone, next.told], [["b"], ["gone b", "back b", "gone b"]]);
   fake.mount("b", 13, 4);
   next.followed.refresh();
   const stat = fake.statOf("b");

@@ -64,6 +64,8 @@ export interface FollowedMountsOptions {
   readonly remember: (places: ReadonlyMap<string, number>) => void;
   readonly onFollowed: (place: string) => void;
   readonly onGone: (place: string) => void;
+  /** Something is mounted where one had gone. */
+  readonly onBack: (place: string) => void;
 }
 
 interface Followed {
@@ -272,7 +274,9 @@ export class FollowedMounts {
     for (const [place, { id, leftOut }] of now) {
       const was = before.get(place);
       if (was?.id !== id || was.leftOut !== leftOut) changed.add(place);
-      if (this.#back(place)) changed.add(place);
+      if (!this.#back(place)) continue;
+      changed.add(place);
+      this.#of.onBack(place);
     }
     for (const [place, number] of [...this.#expected]) {
       if (!now.has(place)) this.#lose(place, number);

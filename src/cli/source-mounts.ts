@@ -68,6 +68,7 @@ export class SourceMounts {
           options.onFollowed();
         },
         onGone: (place) => tellHalt(io, { source }, this.#haltOf(place)),
+        onBack: (place) => this.#tellResume(place, "is mounted again: it is compared"),
       });
     } finally {
       for (const fd of avoided) files.close(fd);
@@ -100,13 +101,17 @@ export class SourceMounts {
 
   /** A person has looked: what has gone is gone. Gives the codes of the halts. */
   resume(): readonly string[] {
-    const { io, source } = this.#of;
     return (this.followed?.confirmGone() ?? []).map((place) => {
-      const path = this.#pathOf(place);
-      io.event("resume", { source, code: "MOUNT_GONE", path });
-      io.say(`${path} is gone for good: its copy goes, too`);
+      this.#tellResume(place, "is gone for good: its copy goes, too");
       return "MOUNT_GONE";
     });
+  }
+
+  #tellResume(place: string, what: string): void {
+    const { io, source } = this.#of;
+    const path = this.#pathOf(place);
+    io.event("resume", { source, code: "MOUNT_GONE", path });
+    io.say(`${path} ${what}`);
   }
 
   #haltOf(place: string): SyncError {
