@@ -67,6 +67,7 @@ import "../src/session/source-session.test.ts";
 import "../src/session/space-floor.test.ts";
 import "../src/session/target-low.test.ts";
 import "../src/session/verify-link.test.ts";
+import "../src/session/verify-session.test.ts";
 import "../src/transport/address.test.ts";
 import "../src/transport/device-id.test.ts";
 import "../src/transport/identity.test.ts";

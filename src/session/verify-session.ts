@@ -200,7 +200,8 @@ export class VerifySession {
     const workedUs = nowUs - this.#turnUs;
     const isBusy = this.#options.isBusy();
     let restMs = bytes === 0 ? 0 : this.#pace.waitMs(bytes, nowUs);
-    if (isBusy && workedUs >= busyStepUs) restMs = Math.max(restMs, workedUs / 1000);
+    // A timer knows whole milliseconds.
+    if (isBusy && workedUs >= busyStepUs) restMs = Math.max(restMs, workedUs / 1000, 1);
     const untilUs = nowUs + restMs * 1000;
     if (restMs >= 1) this.#writer.flush();
     for (let now = nowUs; restMs >= 1 && now < untilUs && !this.#isOver;) {
