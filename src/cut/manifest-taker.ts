@@ -120,6 +120,7 @@ export class ManifestTaker {
 
   #entry(entry: ManifestEntry): void {
     const { tree, kept, origins, survey } = this.#of;
+    if (survey !== undefined && !tree.isLive(entry.node)) this.#adoptUpTo(entry.node, survey);
     adoptEntry(tree, entry, kept, origins, Math.max(this.#endId, tree.endId + 1));
     if (this.#endId === 0 || survey === undefined || entry.parent === 0) return;
     const above = this.#known.get(entry.parent) ?? 0;
@@ -244,9 +245,15 @@ export class ManifestTaker {
   #adoptSome(survey: SourceSurvey): void {
     for (let left = adoptCountPerStep; left > 0 && this.#equals.length > 0; left--) {
       const equal = this.#equals.at(-1)!;
-      this.#adopt(equal, survey);
-      if (++equal.at === equal.count) this.#equals.pop();
+      if (equal.at < equal.count) this.#adopt(equal, survey);
+      if (equal.at === equal.count) this.#equals.pop();
     }
+  }
+
+  /** A second name is told of a file whose directory is equal, and waits to be adopted. */
+  #adoptUpTo(node: number, survey: SourceSurvey): void {
+    const equal = this.#equals.find(({ first, count }) => node >= first && node < first + count);
+    while (equal !== undefined && equal.first + equal.at <= node) this.#adopt(equal, survey);
   }
 
   /** A node of the survey becomes one of the tree, by the id that the target has given it. */
@@ -254,7 +261,7 @@ export class ManifestTaker {
     const { tree } = this.#of;
     const from = survey.tree;
     const node = equal.first + equal.at;
-    const source = equal.sourceFirst + equal.at;
+    const source = equal.sourceFirst + equal.at++;
     const id = firstNameOf(from, source);
     const above = from.names.parent[id]!;
     const parent = above === equal.source ? equal.target : above - equal.sourceFirst + equal.first;

@@ -62,8 +62,14 @@ interface Told {
   expands: number;
 }
 
-/** What the source takes of the target. */
-function tell(test: TestContext, source: string, target: string, use = always): Told {
+/** What the source takes of the target, a step of it at a time, or as much as there is. */
+function tell(
+  test: TestContext,
+  source: string,
+  target: string,
+  use = always,
+  stepsPerTurn = 1,
+): Told {
   const tree = new Tree();
   const survey = new SourceSurvey({
     files,
@@ -99,7 +105,7 @@ function tell(test: TestContext, source: string, target: string, use = always): 
   });
   for (let turns = 0; !taker.isDone; turns++) {
     assert.ok(turns < 10_000, "the manifest ends");
-    teller.step();
+    for (let i = 0; i < stepsPerTurn && teller.step(); i++);
     writer.flush();
     taker.step();
   }
@@ -231,6 +237,19 @@ test("a second name is told with the directories above it, and keeps its node", 
   assert.deepEqual(linesOf(tree), plain(t, target));
   const node = tree.child(tree.child(rootId, Buffer.from("f")), Buffer.from("g"));
   assert.notEqual(tree.child(node, Buffer.from("other")), 0);
+});
+
+test("a second name may come in one piece with what its file is part of", (t) => {
+  const [source, target] = pair(t);
+  // `a` is told entry by entry, `a/b` is equal; `z` is not at the source, and is told whole.
+  fs.utimesSync(join(target, "a/d/file-3"), 1, 2);
+  fs.mkdirSync(join(target, "z"));
+  fs.linkSync(join(target, "a/b/c/file-1"), join(target, "z/other"));
+  fs.linkSync(join(target, "a/b/c/file-39"), join(target, "z/another"));
+  const { tree, taker } = tell(t, source, target, always, 100);
+  // Those of `e` and `f`, too.
+  assert.deepEqual([taker.rest, taker.equalFiles], ["different", 120]);
+  assert.deepEqual(linesOf(tree), plain(t, target));
 });
 
 for (const [what, linked] of [
