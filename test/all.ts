@@ -122,6 +122,7 @@ import "./workloads/mapped.test.ts";
 import "./workloads/mirror.test.ts";
 import "./workloads/mounts-random.test.ts";
 import "./workloads/mounts.test.ts";
+import "./workloads/moves.test.ts";
 import "./workloads/offline.test.ts";
 import "./workloads/origins.test.ts";
 import "./workloads/parity.test.ts";
