@@ -120,13 +120,13 @@ export class ManifestTaker {
 
   #entry(entry: ManifestEntry): void {
     const { tree, kept, origins, survey } = this.#of;
-    if (survey !== undefined && !tree.isLive(entry.node)) this.#adoptUpTo(entry.node, survey);
     adoptEntry(tree, entry, kept, origins, Math.max(this.#endId, tree.endId + 1));
     if (this.#endId === 0 || survey === undefined || entry.parent === 0) return;
     const above = this.#known.get(entry.parent) ?? 0;
     const there = above === 0 ? 0 : survey.tree.child(above, entry.name);
     const own = this.#ownOf(entry, survey.tree);
     if (own !== 0 && own !== there) this.#bindMoved(entry, own);
+    else if (own !== 0) this.moved.delete(entry.node);
     const source = own === 0 ? there : own;
     if (survey.digests.has(source) && tree.isDirectory(entry.node)) {
       this.#known.set(entry.node, source);
@@ -245,15 +245,9 @@ export class ManifestTaker {
   #adoptSome(survey: SourceSurvey): void {
     for (let left = adoptCountPerStep; left > 0 && this.#equals.length > 0; left--) {
       const equal = this.#equals.at(-1)!;
-      if (equal.at < equal.count) this.#adopt(equal, survey);
-      if (equal.at === equal.count) this.#equals.pop();
+      this.#adopt(equal, survey);
+      if (++equal.at === equal.count) this.#equals.pop();
     }
-  }
-
-  /** A second name is told of a file whose directory is equal, and waits to be adopted. */
-  #adoptUpTo(node: number, survey: SourceSurvey): void {
-    const equal = this.#equals.find(({ first, count }) => node >= first && node < first + count);
-    while (equal !== undefined && equal.first + equal.at <= node) this.#adopt(equal, survey);
   }
 
   /** A node of the survey becomes one of the tree, by the id that the target has given it. */
@@ -261,13 +255,15 @@ export class ManifestTaker {
     const { tree } = this.#of;
     const from = survey.tree;
     const node = equal.first + equal.at;
-    const source = equal.sourceFirst + equal.at++;
+    const source = equal.sourceFirst + equal.at;
     const id = firstNameOf(from, source);
     const above = from.names.parent[id]!;
     const parent = above === equal.source ? equal.target : above - equal.sourceFirst + equal.first;
     const name = from.names.bytes(id);
-    if (tree.isLive(node) || !tree.isLive(parent) || tree.child(parent, name) !== 0) unfit();
-    tree.addNode(from.mode[source]!, node);
+    if (!tree.isLive(parent) || tree.child(parent, name) !== 0) unfit();
+    if (!tree.isLive(node)) tree.addNode(from.mode[source]!, node);
+    // Told before: a file, by another name that it has in a directory that is not equal.
+    else if (tree.isDirectory(node) || tree.mode[node] !== from.mode[source]) unfit();
     tree.uid[node] = from.uid[source]!;
     tree.gid[node] = from.gid[source]!;
     tree.rdev[node] = from.rdev[source]!;
@@ -280,6 +276,7 @@ export class ManifestTaker {
     if (attributes !== undefined) tree.attributes.set(node, attributes);
     tree.addName(parent, name, node);
     tree.bindInode(node, from.ino[source]!, from.gen[source]!);
+    this.moved.delete(node);
     if (survey.origins !== undefined) this.#of.origins.set(node, survey.origins.get(source));
     if ((from.mode[source]! & Mode.typeMask) !== Mode.regular) return;
     this.equalFiles++;
