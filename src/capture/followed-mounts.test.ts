@@ -16,6 +16,7 @@ class FakeMounts {
   readonly watched: Map<number, number> = new Map();
   readonly lost: Set<number> = new Set();
   refusal = 0;
+  rootKind = "ext4";
   #nextFd = 200;
   readonly system: Kernel & Files = {
     openPath: (path: Uint8Array) => {
@@ -47,7 +48,7 @@ class FakeMounts {
   } as unknown as CaptureBackend;
 
   #put(into: Uint8Array, lines: readonly string[]): number {
-    const text = Buffer.from(`1 0 8:1 / / rw - ext4 x rw\n${lines.join("\n")}\n`);
+    const text = Buffer.from(`1 0 8:1 / / rw - ${this.rootKind} x rw\n${lines.join("\n")}\n`);
     into.set(text);
     return text.length;
   }
@@ -165,6 +166,18 @@ test("another filesystem with the numbers of the one before is not taken for it"
   assert.deepEqual(changes, [{ departed: ["a"], changed: ["a"] }]);
   assert.deepEqual([followed.gone, followed.places], [[], []]);
   assert.ok(followed.admits(fake.statOf("a")));
+});
+
+test("where changes by path may go unheard depends on the kinds of all filesystems", () => {
+  const fake = new FakeMounts();
+  fake.mount("a", 10, 2);
+  fake.mount("b", 11, 3, "tmpfs");
+  const { followed } = rigFor(fake);
+  for (const name of ["a", "b"]) followed.admits(fake.statOf(name));
+  assert.deepEqual(followed.unheardPlaces, ["b"]);
+  fake.rootKind = "xfs";
+  followed.refresh();
+  assert.equal(followed.unheardPlaces, undefined);
 });
 
 test("a person confirms what has gone, and a moved folder takes its places along", () => {

@@ -74,6 +74,8 @@ interface Followed {
   /** Of the superblock, and as stat shows it. */
   readonly device: number;
   readonly dev: number;
+  /** A change by path is told of its inodes (docs/adr/0013). */
+  readonly tellsPaths: boolean;
   place: string;
 }
 
@@ -146,6 +148,15 @@ export class FollowedMounts {
   /** Where filesystems are followed. */
   get places(): readonly string[] {
     return [...this.#byMount.values()].map(({ place }) => place);
+  }
+
+  /**
+   * Where a change by path, of which nobody knows what it led to, may have gone unheard: places, or
+   * undefined when it may have been anywhere.
+   */
+  get unheardPlaces(): readonly string[] | undefined {
+    if (!tellsPaths(this.#table.kind)) return undefined;
+    return [...this.#byMount.values()].flatMap((one) => (one.tellsPaths ? [] : [one.place]));
   }
 
   get isEmpty(): boolean {
@@ -225,7 +236,7 @@ export class FollowedMounts {
       this.#refused.set(id, result < 0 ? `it cannot be watched: ${errnoName(result)}` : lack);
       return undefined;
     }
-    const followed = { number, mount: id, device, dev, place };
+    const followed = { number, mount: id, device, dev, place, tellsPaths: tellsPaths(below.kind) };
     this.#byMount.set(id, followed);
     this.#byDev.set(dev, followed);
     this.#expected.delete(place);
@@ -362,4 +373,9 @@ export class FollowedMounts {
       avoided: this.#avoided,
     });
   }
+}
+
+/** Filesystems that mark inodes dirty through the VFS: those of EXT_MAGIC in the addon. */
+function tellsPaths(kind: string): boolean {
+  return kind === "ext2" || kind === "ext3" || kind === "ext4";
 }

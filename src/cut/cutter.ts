@@ -356,7 +356,9 @@ export class Cutter {
     if (this.#planOrdered()) return;
     dirty.takeOldestUs();
     if (this.#readLone()) return;
-    resolvePaths(this.#files, this.#tree, this.#directories, this.#options.rootPath, dirty);
+    resolvePaths(this.#files, this.#tree, this.#directories, this.#options.rootPath, dirty, () => {
+      if (this.#mountChanges?.scanUnheard() !== true) dirty.rescan = true;
+    });
     // Before names: what comes with a rule file is judged by it.
     this.rules.hear(dirty.nodes());
     const slots = this.#observer.observe();

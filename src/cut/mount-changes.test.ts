@@ -35,6 +35,7 @@ class Rig {
       return () => (this.tell = () => {});
     },
     refresh: () => this.refreshCount++,
+    unheardPlaces: ["deep/mount"] as readonly string[] | undefined,
     moved: (from: string, to: string) => this.moves.push([from, to]),
     admits: () => true,
   } as unknown as FollowedMounts;
@@ -92,6 +93,15 @@ test("what is mounted while the tree is being taken has everything compared", ()
   dirty.hold();
   tell({ departed: [], changed: ["deep/mount"] });
   assert.equal(dirty.rescan, true);
+});
+
+test("a change by path that was not found is looked for where nothing tells of it", () => {
+  const { changes, dirty, mount, followed } = new Rig();
+  assert.ok(changes.scanUnheard());
+  assert.deepEqual([...dirty.takeScans().keys()], [mount]);
+  assert.deepEqual([...dirty.takeNodes().keys()], [mount]);
+  Object.assign(followed, { unheardPlaces: undefined });
+  assert.ok(!changes.scanUnheard());
 });
 
 test("a moved folder takes along what is known of mount points, under its last name", () => {

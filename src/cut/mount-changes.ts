@@ -76,6 +76,22 @@ export class MountChanges {
     this.#moved.clear();
   }
 
+  /**
+   * A change by path could not be found: looks at all filesystems that do not tell of such changes
+   * themselves. False when the root's is one of them, and everything has to be looked at.
+   */
+  scanUnheard(): boolean {
+    const places = this.#followed.unheardPlaces;
+    for (const place of places ?? []) {
+      const [parent, name] = this.#find(place);
+      const node = parent === 0 ? 0 : this.#tree.child(parent, name);
+      if (node === 0 || !this.#tree.isDirectory(node)) continue;
+      this.#dirty.addScan(node, true, 0);
+      this.#dirty.addMetadata(node);
+    }
+    return places !== undefined;
+  }
+
   /** To be called when no task is left. */
   rest(): void {
     this.settle();

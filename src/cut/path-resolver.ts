@@ -12,13 +12,14 @@ import type { DirtyPath, DirtySet } from "./dirty-set.ts";
 const AT_FDCWD = -100;
 const noName: Uint8Array = new Uint8Array(0);
 
-/** Marks what the dirty paths lead to; what cannot be found out becomes a rescan. */
+/** Marks what the dirty paths lead to; what cannot be found out is `lost`. */
 export function resolvePaths(
   files: Files,
   tree: Tree,
   directories: Directories,
   rootPath: Uint8Array,
   dirty: DirtySet,
+  lost: () => void,
 ): void {
   for (const path of dirty.takePaths()) {
     const node =
@@ -28,7 +29,7 @@ export function resolvePaths(
     } else if (node > 0) {
       dirty.addMetadata(node);
     } else if (node < 0) {
-      dirty.rescan = true;
+      lost();
     }
   }
 }

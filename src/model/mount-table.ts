@@ -90,6 +90,8 @@ export function parseMountTable(text: string): MountEntry[] {
 }
 
 export class MountTable {
+  /** Of the folder's own filesystem; empty when it is not in the table. */
+  readonly kind: string;
   readonly #byId: Map<number, MountBelow> = new Map();
 
   /**
@@ -100,6 +102,7 @@ export class MountTable {
     entries: readonly MountEntry[],
     { path, mount, avoided }: { path: string; mount: number; avoided: readonly number[] },
   ) {
+    this.kind = entries.find(({ id }) => id === mount)?.kind ?? "";
     const deviceOf = new Map(entries.map(({ id, device }) => [id, device]));
     const targets = new Set(avoided.map((id) => deviceOf.get(id)));
     const met = new Set([deviceOf.get(mount)]);
