@@ -8,5 +8,6 @@ export { NewFileLane } from "./new-file-lane.ts";
 export { OriginMemory } from "./origin-memory.ts";
 export { tagBytes } from "./origin-file.ts";
 export type { OriginPlace } from "./origin-file.ts";
+export { indexPrefix } from "./old-indexes.ts";
 export { ownerFiles } from "./owner-files.ts";
 export { entryOf, keptEntry, TargetScan, type TargetScanOptions } from "./target-scan.ts";

@@ -7,6 +7,7 @@ import fc from "fast-check";
 import type { OriginFields } from "../tree/index.ts";
 import { Errno, type Files, Open, Stat, statSlots } from "../world/index.ts";
 import { native } from "../world/node/index.ts";
+import { indexCountMax } from "./old-indexes.ts";
 import { indexBytesMax, OriginFile, type OriginPlace, slotBytes } from "./origin-file.ts";
 
 /** A state folder with an index in it. */
@@ -218,4 +219,22 @@ test("a full index refuses what is new and keeps what it has", (context) => {
   assert.equal(file.put(last, one(0).stat, one(0).origin), last);
   assert.equal(file.put(last + 1, one(0).stat, one(0).origin), -Errno.ENOSPC);
   file.close();
+});
+
+test("of the indexes in a state directory those used last are kept", (context) => {
+  const rig = new IndexRig(context);
+  const at = (number: number): string => join(rig.folder, `index-${number}`);
+  for (let number = 0; number < indexCountMax + 3; number++) {
+    fs.writeFileSync(at(number), "");
+    fs.utimesSync(at(number), 0, 1000 + number);
+  }
+  fs.writeFileSync(join(rig.folder, "something else"), "");
+  rig.open({ ...rig.place(), name: "index-new" })!.close();
+  const left = fs.readdirSync(rig.folder);
+  assert.equal(left.length, indexCountMax + 1);
+  assert.ok(left.includes("something else") && left.includes("index-new"));
+  assert.deepEqual(
+    [3, 4, 5].map((number) => fs.existsSync(at(number))),
+    [false, true, true],
+  );
 });

@@ -10,6 +10,7 @@
  *
  * Limits: `indexBytesMax`. As large as the most nodes that there were at a time.
  */
+import { dropOldIndexes } from "./old-indexes.ts";
 import { errnoName, type Files, Open, Stat, statSlots } from "../world/index.ts";
 import type { OriginFields } from "../tree/index.ts";
 
@@ -90,6 +91,7 @@ export class OriginFile {
       this.#beginAnew("is larger than it can be");
       return;
     }
+    if (size === 0) dropOldIndexes(files, this.#place.dirFd, this.#place.name);
     const bytes = new Uint8Array(size - (size % slotBytes));
     const read = files.pread(this.#fd, bytes, 0, bytes.length, 0);
     if (found < 0 || read < 0) {

@@ -20,6 +20,8 @@ import type { MappedStores } from "./mapped-stores.ts";
 /** Before the last cut: what changed earlier than this has surely been told of. */
 const surelyToldMs = 60_000;
 
+const keptListCount = 1024;
+
 export class OriginTeller {
   /** What the target remembers, if it does. */
   readonly told: Origins = new Origins();
@@ -27,8 +29,9 @@ export class OriginTeller {
   isEnabled = false;
   readonly #tree: Tree;
   readonly #writer: OpWriter;
-  /** Files told in the present epoch; some twice. */
-  readonly #inEpoch: number[] = [];
+  /** Files told in the present epoch, some twice; in the first `#inEpochCount` places. */
+  #inEpoch: number[] = [];
+  #inEpochCount = 0;
   /** Files of which some content could not be read. */
   readonly #unread: Set<number> = new Set();
   /** Files that have moved since the target was told of them. */
@@ -59,7 +62,7 @@ export class OriginTeller {
     const ctimeSec = isSure ? stat[Stat.ctimeSec]! : 0;
     const ctimeNsec = isSure ? stat[Stat.ctimeNsec]! : 0;
     told.setChangeTime(node, ctimeSec, ctimeNsec);
-    this.#inEpoch.push(node);
+    this.#inEpoch[this.#inEpochCount++] = node;
     this.#writer.timesWithOrigin(node, sec, nsec, ctimeSec, ctimeNsec);
   }
 
@@ -125,7 +128,7 @@ export class OriginTeller {
     const ctimeSec = stat === undefined ? 0 : stat[Stat.ctimeSec]!;
     const ctimeNsec = stat === undefined ? 0 : stat[Stat.ctimeNsec]!;
     this.told.set(node, { ino, gen, ctimeSec, ctimeNsec });
-    if (stat !== undefined) this.#inEpoch.push(node);
+    if (stat !== undefined) this.#inEpoch[this.#inEpochCount++] = node;
     this.#writer.origin(node, ino, gen, ctimeSec, ctimeNsec);
   }
 
@@ -164,19 +167,22 @@ export class OriginTeller {
   ): void {
     // Something may have been missed.
     const isUnsure = dirty.conflict || dirty.rescan;
-    const nodes = this.#inEpoch;
+    const count = this.#inEpochCount;
     const sureMs = isUnsure ? this.#lastCutMs - surelyToldMs : Infinity;
     this.#lastCutMs = wallMs;
-    if (nodes.length === 0) return;
+    if (count === 0) return;
     if (isUnsure || !dirty.isEmpty || stores.count > 0 || postponed.length > 0) {
       for (const node of postponed) this.#doubt(node);
-      for (const node of nodes) {
+      for (let i = 0; i < count; i++) {
+        const node = this.#inEpoch[i]!;
         const { ctimeSec, ctimeNsec } = this.told;
         const isRecent = ctimeSec[node]! * 1000 + ctimeNsec[node]! / 1e6 > sureMs;
         if (isRecent || dirty.hasExtents(node) || stores.isResting(node)) this.#doubt(node);
       }
     }
-    nodes.length = 0;
+    this.#inEpochCount = 0;
+    // A short list is kept, for the sake of the lone write.
+    if (count > keptListCount) this.#inEpoch = [];
   }
 
   #doubt(node: number): void {

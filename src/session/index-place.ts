@@ -4,7 +4,7 @@
  * In: the path of the target's folder, and what the source says its own folder is. Out: a file of
  * the state directory for each target's folder; the lock of the folder is the file's, too.
  */
-import { type OriginPlace, tagBytes } from "../apply/index.ts";
+import { indexPrefix, type OriginPlace, tagBytes } from "../apply/index.ts";
 import { type Files, Stat, statfsSlots, statSlots, type World } from "../world/index.ts";
 import type { Hello } from "../wire/index.ts";
 import { originsFeature } from "./greeting.ts";
@@ -32,5 +32,5 @@ export function indexPlace(
   if (!features.includes(originsFeature) || origin === undefined) return undefined;
   const tag = hashes.sha256(Buffer.from(origin)).slice(0, tagBytes);
   const name = Buffer.from(hashes.sha256(Buffer.from(path))).toString("hex", 0, 16);
-  return { files, dirFd, name: `index-${name}`, tag };
+  return { files, dirFd, name: indexPrefix + name, tag };
 }
