@@ -58,6 +58,7 @@ import "../src/model/mount-log.test.ts";
 import "../src/model/mount-table.test.ts";
 import "../src/model/problem.test.ts";
 import "../src/session/early-files.test.ts";
+import "../src/session/heartbeat.test.ts";
 import "../src/session/manifest.test.ts";
 import "../src/session/ping-flood.test.ts";
 import "../src/session/reconcile.test.ts";

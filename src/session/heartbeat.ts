@@ -30,6 +30,6 @@ export class Heartbeat {
 
   /** One look: whether the peer is to be taken for lost. */
   isLost(): boolean {
-    return this.#silentCount++ * pingMs > silenceMsMax;
+    return ++this.#silentCount * pingMs > silenceMsMax;
   }
 }

@@ -221,7 +221,7 @@ export class VerifySession {
       if (this.#isOver) return;
       // It may be this side that does not send on.
       if (this.#isBlocked) this.#silentCount = 0;
-      if (this.#silentCount++ * pingMs > silenceMsMax) {
+      if (++this.#silentCount * pingMs > silenceMsMax) {
         this.#bye(new SyncError("LINK_LOST", "the verifier has been silent for too long"));
       } else {
         this.#listen();

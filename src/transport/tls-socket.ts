@@ -209,11 +209,18 @@ export class TlsSocket {
   }
 
   #onReady(events: number): void {
-    if (events < 0) return this.#fail(events);
+    if (events < 0) return this.#onError(events);
     if (this.#phase === "handshake") return this.#shake();
     if (events & PollEvent.writable) this.#flush();
     if (events & PollEvent.readable) this.#read();
     if (events & PollEvent.hungUp) this.#readRest();
+  }
+
+  /** The poll says EBADF of whatever became of the connection; to read tells what it was. */
+  #onError(result: number): void {
+    if (this.#phase === "handshake") this.#shake();
+    else this.#read();
+    this.#fail(result);
   }
 
   /** What came before the end, as far as it is little, so that the end is learnt while paused. */

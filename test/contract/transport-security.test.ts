@@ -431,6 +431,11 @@ class Wire {
     for (const socket of this.#sockets) socket.end();
   }
 
+  /** An RST to both ends. */
+  reset(): void {
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+  }
+
   stop(): void {
     for (const socket of this.#sockets) socket.destroy();
     this.#server.close();
@@ -462,6 +467,16 @@ describe("link: what the wire may do", { timeout: 30_000 }, () => {
       wire.cut();
       await until(() => near.closes.length + far.closes.length === 2, "both end");
       assert.deepEqual([near.closes[0]?.code, far.closes[0]?.code], ["LINK_LOST", "LINK_LOST"]);
+    }));
+
+  it("a reset is a lost link, and is called what it is", () =>
+    wired(async (wire, near, far) => {
+      wire.reset();
+      await until(() => near.closes.length + far.closes.length === 2, "both end");
+      for (const { closes } of [near, far]) {
+        assert.equal(closes[0]?.code, "LINK_LOST");
+        assert.match(closes[0]?.message ?? "", /ECONNRESET/);
+      }
     }));
 
   it("a changed byte is never delivered and ends the link", () =>

@@ -28,7 +28,7 @@ const wantedSeed = process.env["LOCKSTEP_WORKLOADS_SEED"];
 /** Moments between which both programs go on, and the target is not emptied. */
 const momentsOfOneRun = 10;
 /** Longer than a side waits for a word of the other. */
-const silenceMs = 22_000;
+const silenceMs = 24_000;
 const silent = "silent";
 const convergeMs = 90_000;
 const memoryBytesMax = 500 * 2 ** 20;
