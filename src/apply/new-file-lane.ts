@@ -26,6 +26,7 @@ export const laneFileBytesMax = 262144;
 /** Jobs that may fail before lanes are left alone: each costs its file twice. */
 export const laneFailureCountMax = 8;
 
+const setGroupId = 0o2000;
 /** A name of 255 bytes and its NUL. */
 const nameBytes = 256;
 const recordBytes = jobFixedBytes + nameBytes + laneFileBytesMax;
@@ -315,8 +316,9 @@ export class NewFileLane implements Operations {
   #submit(node: number, parent: number, name: Uint8Array): boolean {
     const [words, word, offset] = [this.#words, this.#at >>> 2, this.#at];
     const staged = this.#applier.staged.get(node)!;
-    words[word + Job.rootFd] = this.#rootFd;
-    words[word + Job.dirFd] = this.#applier.directoryFd(parent);
+    const dirFd = this.#applier.directoryFd(parent);
+    words[word + Job.rootFd] = this.#passesOn(parent) ? this.#rootFd : dirFd;
+    words[word + Job.dirFd] = dirFd;
     words[word + Job.openMode] = staged.mode & 0o777;
     words[word + Job.dataAt] = jobFixedBytes + nameBytes;
     words[word + Job.dataBytes] = this.#draftBytes;
@@ -334,6 +336,16 @@ export class NewFileLane implements Operations {
     this.#tree.addName(parent, name, node);
     while (this.#jobs.length > 0 && !this.#waits(this.#jobs[0]!)) this.#reap();
     return true;
+  }
+
+  /**
+   * Whether a file made without a name in this directory would have its group or its ACLs. Where it
+   * has not, it is better made there than in the root: filesystems keep together what is made in
+   * one directory, and ext4 looks through what was deleted there of late for each new inode.
+   */
+  #passesOn(directory: number): boolean {
+    const isSetGroup = (this.#tree.mode[directory]! & setGroupId) !== 0;
+    return isSetGroup || passesAclsOn(this.#tree, directory);
   }
 
   /** The tree is told at once. */
