@@ -108,8 +108,11 @@ export class ContentReader {
     return true;
   }
 
-  /** Brings the target's file to the size that this one has now. 0 or a negative errno. */
-  endAtSize(node: number, fd: number): number {
+  /**
+   * Brings the target's file to the size that this one has now; what it has grown by since it was
+   * read, up to `readTo`, is dirty. 0 or a negative errno.
+   */
+  endAtSize(node: number, fd: number, readTo: number): number {
     const result = this.#files.fstat(fd, this.stat);
     if (result < 0) return result;
     const size = this.stat[Stat.size]!;
@@ -118,6 +121,8 @@ export class ContentReader {
       this.#tree.size[node] = size;
     }
     this.#dirty.satisfy(node, size, Infinity);
+    // Who tells of an append by the file's end as the target has it means what comes after this.
+    if (size > readTo) this.#dirty.addExtent(node, readTo, size);
     return 0;
   }
 

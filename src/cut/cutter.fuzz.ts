@@ -278,7 +278,7 @@ export class CutRig {
       if (!this.targetTree.isLive(node) || !origins.hasChangeTime(node)) continue;
       const path = this.targetTree.path(node);
       const at = join(this.source, path);
-      const stat = fs.lstatSync(at, { bigint: true, throwIfNoEntry: false });
+      const stat = presentStat(at);
       const { ino, ctimeSec, ctimeNsec } = origins.get(node);
       const isSame =
         stat?.ino === BigInt(ino) &&
@@ -320,6 +320,15 @@ export class CutRig {
       native().close(this.#targetFd);
     }
     fs.rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Undefined when there is nothing, nor perhaps a directory that it would be in. */
+function presentStat(path: string): fs.BigIntStats | undefined {
+  try {
+    return fs.lstatSync(path, { bigint: true });
+  } catch {
+    return undefined;
   }
 }
 

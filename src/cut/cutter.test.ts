@@ -475,6 +475,34 @@ test("random changes, some in the midst of a cut: each commit is what the source
   assert.ok(epochs > 120, `${epochs} epochs`);
 });
 
+test("a file that is appended to while its delta is made arrives whole", async () => {
+  // At each moment that the cut gives: one of them is after the search and before the end.
+  for (let moment = 1; moment <= 10; moment++) {
+    const rig = new CutRig();
+    const script = new Script(rig);
+    rig.deltaBytesMin = 1;
+    rig.pick = () => 2;
+    script.create(
+      "a",
+      Uint8Array.from({ length: 9000 }, (_, at) => at % 251),
+    );
+    rig.start();
+    rig.settle();
+    let count = 0;
+    rig.onRoom = () => {
+      if (++count === moment) script.append("a", bytes(100), false);
+    };
+    const [ino, gen] = rig.identity(script.at("a"));
+    rig.tell((sink) => sink.unknownContent(ino, gen));
+    rig.settle();
+    rig.onRoom = () => {};
+    rig.settle();
+    assert.ok(count >= moment, `${count} moments`);
+    await rig.assertEqual(`appended at moment ${moment}`);
+    rig.end();
+  }
+});
+
 /** Live, with parts of 1000 bytes, and a look at the file `a` of the target at each commit. */
 function streamed(context: TestContext): { rig: CutRig; script: Script; seen: string[] } {
   const rig = new CutRig();

@@ -250,7 +250,10 @@ export class DeltaContent {
   #finish(fd: number): DeltaStep {
     if (!this.#punch(fd)) return "room";
     this.#dropAside();
-    const result = this.#of.reader.endAtSize(this.#node, fd);
+    const { runs } = this.#search!;
+    const last = runs.count - 1;
+    const readTo = last < 0 ? 0 : runs.at(last) + runs.length(last);
+    const result = this.#of.reader.endAtSize(this.#node, fd, readTo);
     return result < 0 ? result : "done";
   }
 
