@@ -35,7 +35,7 @@ export interface DigestUse {
   readonly directoryMin: number;
 }
 
-const digestUseDefault: DigestUse = { treeMin: 256, directoryMin: 32 };
+const digestUseDefault: DigestUse = { treeMin: 16, directoryMin: 32 };
 /** Where one side has so many times the nodes of the other, all is told. */
 const surveyRatio = 4;
 const surveyBatchesPerStep = 4;
