@@ -19,12 +19,13 @@ import { ContentReader } from "./content-reader.ts";
 import { contentShare, isCounted } from "./content-share.ts";
 import type { CutCounters, CutterOptions } from "./cutter-options.ts";
 import { DeletionGuard } from "./deletion-guard.ts";
+import { tellDirectoryTimes } from "./directory-times.ts";
 import { DirectoryScanner } from "./directory-scanner.ts";
 import { type DirtyNode, DirtySet } from "./dirty-set.ts";
 import { FileTasks, type TaskResult } from "./file-tasks.ts";
 import { openAttemptsMax, orderedBytesMax, roundCountMax } from "./limits.ts";
 import { KeptFiles } from "./kept-files.ts";
-import type { ManifestTaker } from "./manifest-taker.ts";
+import type { ManifestResult } from "./manifest-taker.ts";
 import { MappedStores } from "./mapped-stores.ts";
 import { MetadataComparer } from "./metadata-comparer.ts";
 import { MountChanges } from "./mount-changes.ts";
@@ -35,7 +36,7 @@ import { NameFilter } from "./name-filter.ts";
 import { NameLook } from "./name-look.ts";
 import { resolvePaths } from "./path-resolver.ts";
 import { RuleFiles } from "./rule-files.ts";
-import { SourceFiles } from "./source-files.ts";
+import { isGone, SourceFiles } from "./source-files.ts";
 import { TaskQueue } from "./task-queue.ts";
 import { placeOf, type Task, type TaskWeight, weightless, weightOf } from "./task.ts";
 
@@ -230,7 +231,7 @@ export class Cutter {
    * Compares the source with the tree; the epoch that ends it is marked live. What the manifest has
    * shown to be equal is not read again, unless all content is to be.
    */
-  begin(manifest?: ManifestTaker): void {
+  begin(manifest?: ManifestResult): void {
     this.#liveWanted = true;
     const moved = manifest?.moved ?? [];
     this.#planner.moves.expect(moved);
@@ -465,8 +466,10 @@ export class Cutter {
       return;
     }
     // A writer that no probe saw leaves a changed time or size behind, and no extent.
+    const isUnsure = dirty.closed && dirty.extents.isEmpty;
     const unseen =
-      dirty.closed && dirty.extents.isEmpty && this.#metadata.contentDiffers(node, this.#stat);
+      (isUnsure || this.#planner.moves.isExpected(node)) &&
+      this.#metadata.contentDiffers(node, this.#stat);
     if (!dirty.metadata && !unseen) return;
     this.dirty.noteRead(node, 0, 0);
     this.#metadata.compare(node, this.#stat, dirFd, name);
@@ -495,16 +498,9 @@ export class Cutter {
   /** No task is left: what was found nowhere goes, and directories get their times back. */
   #endRound(): void {
     this.#planner.bury();
-    const { touched } = this.#planner;
-    for (const node of touched) this.#observer.looked.add(node);
-    for (const node of this.#observer.looked) {
-      if (!this.#tree.isLive(node)) continue;
-      const fd = this.#directories.get(node);
-      if (fd < 0 || this.#files.fstat(fd, this.#stat) < 0) continue;
-      this.#metadata.tellTimes(node, this.#stat, touched.has(node));
-    }
-    touched.clear();
-    this.#observer.looked.clear();
+    const shared = { ...this.#options, dirty: this.dirty, directories: this.#directories };
+    const own = { metadata: this.#metadata, stat: this.#stat };
+    tellDirectoryTimes({ ...shared, ...own }, this.#planner.touched, this.#observer.looked);
   }
 
   /** Does a task, or a part of it. */
@@ -564,6 +560,8 @@ export class Cutter {
     const name = node === rootId || id === 0 ? noName : tree.names.bytes(id);
     const differs = this.#metadata.mustRead(node, stat);
     const isTold = dirFd >= 0 && this.#metadata.compare(node, stat, dirFd, name);
+    if (dirFd < 0 && !isGone(dirFd)) this.#problem(node, "open", dirFd);
+    else if (dirFd < 0) this.dirty.addMetadata(node);
     if (differs || this.#metadata.isSuspect(node, stat, isTold))
       this.#planExtent(node, 0, Infinity, weight);
     else this.#metadata.tellTimes(node, stat);

@@ -85,7 +85,7 @@ export class DirectoryScanner {
         if (known !== 0 && tree.ino[known] === 0 && metadata.adopt(known, id, stat)) return;
         const same =
           known !== 0 && tree.ino[known] === stat[Stat.ino] && tree.gen[known] === stat[Stat.gen];
-        if (!same) {
+        if (!same || planner.moves.isExpected(known)) {
           slots.push({ parent: node, name: name.slice(), stat: stat.slice() });
           return;
         }

@@ -62,6 +62,9 @@ export interface ManifestTakerOptions {
   use?: DigestUse | undefined;
 }
 
+/** What the cut has to know of it. */
+export type ManifestResult = Pick<ManifestTaker, "moved" | "rest" | "equalFiles" | "equalBytes">;
+
 export class ManifestTaker {
   readonly #of: ManifestTakerOptions;
   readonly #use: DigestUse;

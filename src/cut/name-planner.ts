@@ -257,6 +257,8 @@ export class NamePlanner {
       const present = this.#tree.child(slot.parent, slot.name);
       if (node !== 0 && node === present) {
         this.#leaveLimbo(node);
+        // It was expected elsewhere, and is back: it has not been compared yet.
+        if (this.moves.isExpected(node)) this.moves.moved(node, slot.stat);
         continue;
       }
       waiting.push(slot);

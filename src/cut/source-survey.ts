@@ -53,6 +53,7 @@ export class SourceSurvey {
   readonly #base: RuleChain;
   /** Directories from which the cut has something to learn. */
   readonly #strange: Set<number> = new Set();
+  readonly #stat: Float64Array = new Float64Array(statSlots);
   #mount = 0;
 
   constructor(options: SourceSurveyOptions) {
@@ -61,7 +62,7 @@ export class SourceSurvey {
     this.#base = new RuleChain(ignore?.first ?? [], ignore?.last ?? []);
     this.origins = options.hasOrigins ? new Origins() : undefined;
     this.digests = new DirectoryDigests(this.tree, options.sha256, this.origins);
-    const stat = new Float64Array(statSlots);
+    const stat = this.#stat;
     if (files.statAt(rootFd, noName, stat) < 0) {
       this.stop();
       return;
@@ -97,6 +98,10 @@ export class SourceSurvey {
     const { ino, gen } = this.tree;
     const watched = this.#of.watchDirectory(dirFd, ino[directory]!, gen[directory]!);
     if (watched < 0) this.#strange.add(directory);
+    // Names that came and went before it was watched left nothing behind but its time.
+    const again = this.#of.files.statAt(dirFd, noName, this.#stat);
+    if (again === 0) this.tree.setMetadata(directory, this.#stat);
+    else this.#strange.add(directory);
     const patterns = this.#of.ignore?.readsFiles === true ? rulesIn(this.#of.files, dirFd) : [];
     const above = this.#above(directory);
     if (patterns.length === 0 && above.rules.isEmpty) return;
