@@ -208,6 +208,23 @@ test("a turn is bounded; the rest is deferred so that the event loop can breathe
   assert.equal(stepCount, 23);
 });
 
+test("a turn of slow steps gives way to the event loop before its budget is used up", () => {
+  const { graph, clock } = makeGraph({ stepsPerTurnMax: 64 });
+  let stepCount = 0;
+  const slow = add(graph, "slow", {}, (context) => {
+    stepCount += 1;
+    clock.advance(10);
+    if (stepCount < 100) context.wake();
+  });
+  graph.start();
+  slow.wakeNow();
+  for (let turns = 0; stepCount < 100; turns += 1) {
+    const before: number = stepCount;
+    assert.ok(turns < 100 && clock.runDue() > 0, "the rest is done in later turns");
+    assert.ok(stepCount - before < 16, `${stepCount - before} steps in one turn`);
+  }
+});
+
 test("wakeNow from inside a step does not re-enter; the running turn takes it up", () => {
   const { graph, clock } = makeGraph();
   const trace: string[] = [];

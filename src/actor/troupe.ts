@@ -2,12 +2,18 @@
  * A troupe: actors on one thread, run to completion.
  *
  * In: ready marks. The scheduler sweeps the actors in wiring order, while any is ready and the
- * budget of `stepsPerTurnMax` lasts; then it defers to the event loop, so that I/O can breathe.
+ * budget of `stepsPerTurnMax`, and of time, lasts; then it defers to the event loop, so that I/O
+ * can breathe.
  * Wired upstream first, a message passes the whole troupe in one sweep: no promise, no tick.
  * Invariant: one run of the graph at a time (Graph.busy): a wake from inside a step only marks.
  */
 import type { World } from "../world/index.ts";
 import type { Cell, CellHost, Supervised } from "./cell.ts";
+
+/** A turn that lasts for longer is ended, whatever is left of its budget: I/O waits for it. */
+const turnUsMax = 20_000;
+/** Steps between two looks at the clock: most turns have fewer. */
+const stepsPerLook = 4;
 
 /** What a troupe needs of its graph. */
 export interface TroupeHost {
@@ -100,8 +106,10 @@ export class Troupe implements CellHost {
     if (host.busy || !host.isRunning) return;
     host.busy = true;
     const cells = this.cells;
+    const { clock } = this.world;
     let budget = host.stepsPerTurnMax;
     let index = this.#nextIndex;
+    let untilUs = 0;
     while (this.#readyCount > 0 && budget > 0 && host.isRunning) {
       const cell = cells[index];
       index = index + 1 < cells.length ? index + 1 : 0;
@@ -109,6 +117,10 @@ export class Troupe implements CellHost {
       this.#readyCount -= 1;
       cell.visit();
       budget -= 1;
+      if (budget % stepsPerLook !== 0) continue;
+      const nowUs = clock.monotonicUs();
+      if (untilUs === 0) untilUs = nowUs + turnUsMax;
+      else if (nowUs > untilUs) break;
     }
     // A sweep that the budget cut short goes on where it stopped, or those at its end would starve.
     this.#nextIndex = this.#readyCount > 0 ? index : 0;

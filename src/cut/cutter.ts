@@ -40,8 +40,9 @@ import { isGone, SourceFiles } from "./source-files.ts";
 import { TaskQueue } from "./task-queue.ts";
 import { placeOf, type Task, type TaskWeight, weightless, weightOf } from "./task.ts";
 
-/** Tasks done in one step before the event loop has its turn. */
+/** Tasks done, and entries scanned, in one step before the event loop has its turn. */
 const taskCountPerStep = 64;
+const entryCountPerStep = 2048;
 
 const noName: Uint8Array = new Uint8Array(0);
 
@@ -253,7 +254,8 @@ export class Cutter {
    * Works until nothing is dirty or there is no room. True when it stopped only to take a breath.
    */
   step(): boolean {
-    for (let done = 0; done < taskCountPerStep; done++) {
+    const scannedMax = this.counters.filesScanned + entryCountPerStep;
+    for (let i = 0; i < taskCountPerStep && this.counters.filesScanned < scannedMax; i++) {
       if (!this.#options.hasRoom()) return false;
       const task = this.#tasks.next();
       if (task !== undefined) {
