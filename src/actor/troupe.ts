@@ -11,7 +11,7 @@ import type { World } from "../world/index.ts";
 import type { Cell, CellHost, Supervised } from "./cell.ts";
 
 /** A turn that lasts for longer is ended, whatever is left of its budget: I/O waits for it. */
-const turnUsMax = 20_000;
+const turnUsMax = 100_000;
 /** Steps between two looks at the clock: most turns have fewer. */
 const stepsPerLook = 4;
 
