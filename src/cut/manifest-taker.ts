@@ -4,8 +4,8 @@
  * survey's.
  *
  * In: frames as they arrive, and `step` until `isDone`. Out: what is to be expanded, through
- * `ask`. One round trip a level of what differs; small directories, and those
- * that the source does not have, are asked for as a whole.
+ * `ask`. One round trip a level of what differs; small directories, and those that the source does
+ * not have, are asked for as a whole.
  * The target may be hostile: what does not fit what came before is PEER_MALFORMED, and it cannot
  * have more memory reserved than in proportion to what it sends, or to what the source has.
  */

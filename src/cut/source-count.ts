@@ -16,8 +16,7 @@ import { type IgnoreSettings, RuleChain } from "../ignore/index.ts";
 import { type Clock, type Files, Mode, Open, Stat, statSlots, type Timer } from "../world/index.ts";
 import { isHoldName } from "../wire/index.ts";
 import { contentShare, isCounted } from "./content-share.ts";
-import { latin1 } from "./dirty-set.ts";
-import { isRuleFileName, rulesIn } from "./folder-rules.ts";
+import { type FolderRules, folderRules, isIgnoredIn } from "./folder-rules.ts";
 
 /** Folders known and not looked at yet. */
 export const waitingFolderCountMax = 131_072;
@@ -72,15 +71,14 @@ export class SourceCount {
   #timer: Timer | undefined;
   /** The folder that is being read. */
   #folder: Folder | undefined;
-  #rules: RuleChain;
-  /** With a slash at its end, Latin-1; made only where there are rules. */
-  #path = "";
+  #rules: FolderRules;
   #fd = -1;
 
   constructor(options: SourceCountOptions) {
     this.#of = options;
     this.#entries = new DirectoryEntries(options.files, batchBytes, 1);
-    this.#rules = new RuleChain(options.ignore?.first ?? [], options.ignore?.last ?? []);
+    const chain = new RuleChain(options.ignore?.first ?? [], options.ignore?.last ?? []);
+    this.#rules = { chain, path: "" };
   }
 
   /** Begins, with a rest. */
@@ -88,7 +86,7 @@ export class SourceCount {
     const { files, rootFd } = this.#of;
     if (files.statAt(rootFd, noName, this.#stat) < 0) return this.stop();
     this.#mount = this.#stat[Stat.mount]!;
-    this.#waiting.push({ above: undefined, name: noName, level: 0, rules: this.#rules });
+    this.#waiting.push({ above: undefined, name: noName, level: 0, rules: this.#rules.chain });
     this.#rest();
   }
 
@@ -145,12 +143,8 @@ export class SourceCount {
     if (fd < 0) return;
     this.#folder = folder;
     this.#fd = fd;
-    this.#rules = folder.rules;
-    this.#path = "";
-    const patterns = this.#of.ignore?.readsFiles === true ? rulesIn(this.#of.files, fd) : [];
-    if (patterns.length === 0 && folder.rules.isEmpty) return;
-    this.#path = names.map((name) => `${latin1(name)}/`).join("");
-    this.#rules = folder.rules.below(this.#path, patterns);
+    const { files, ignore } = this.#of;
+    this.#rules = folderRules(files, fd, folder.rules, ignore, () => names);
   }
 
   /** In steps: a path may be longer than one call takes. */
@@ -182,7 +176,7 @@ export class SourceCount {
     if (folder.level === 0 && isHoldName(name)) return;
     const isFolder = (stat[Stat.mode]! & Mode.typeMask) === Mode.directory;
     if (!isFolder && !isCounted(stat)) return;
-    if (!this.#rules.isEmpty && this.#isIgnored(name, isFolder)) return;
+    if (isIgnoredIn(this.#rules, this.#of.ignore, name, isFolder)) return;
     if (this.#of.followed?.admits(stat) === false) return;
     if (!isFolder) {
       this.files++;
@@ -191,12 +185,6 @@ export class SourceCount {
     }
     const level = folder.level + 1;
     if (level > folderLevelMax || this.#waiting.length >= waitingFolderCountMax) return this.stop();
-    this.#waiting.push({ above: folder, name: name.slice(), level, rules: this.#rules });
-  }
-
-  /** Rule files are mirrored themselves, as the cut has it. */
-  #isIgnored(name: Uint8Array, isFolder: boolean): boolean {
-    if (!isFolder && this.#of.ignore?.readsFiles === true && isRuleFileName(name)) return false;
-    return this.#rules.ignores(this.#path + latin1(name) + (isFolder ? "/" : ""));
+    this.#waiting.push({ above: folder, name: name.slice(), level, rules: this.#rules.chain });
   }
 }

@@ -16,7 +16,7 @@ import { DirectoryDigests, Origins, rootId, Tree } from "../tree/index.ts";
 import { type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import { isHoldName } from "../wire/index.ts";
 import { latin1 } from "./dirty-set.ts";
-import { isRuleFileName, rulesIn } from "./folder-rules.ts";
+import { type FolderRules, folderRules, isIgnoredIn, isRuleFileName } from "./folder-rules.ts";
 
 const noName: Uint8Array = new Uint8Array(0);
 
@@ -34,12 +34,6 @@ export interface SourceSurveyOptions {
   readonly watchDirectory: (fd: number, ino: number, gen: number) => number;
 }
 
-/** The rules that hold in a directory, and its path: Latin-1, with a slash at its end. */
-interface Place {
-  readonly rules: RuleChain;
-  readonly path: string;
-}
-
 export class SourceSurvey {
   readonly tree: Tree = new Tree();
   readonly digests: DirectoryDigests;
@@ -49,7 +43,8 @@ export class SourceSurvey {
   isComplete = false;
   readonly #of: SourceSurveyOptions;
   readonly #scan: TreeScan | undefined;
-  readonly #places: Map<number, Place> = new Map();
+  /** Of the directories on the way to the one that is being read, where there are rules. */
+  readonly #rules: Map<number, FolderRules> = new Map();
   readonly #base: RuleChain;
   /** Directories from which the cut has something to learn. */
   readonly #strange: Set<number> = new Set();
@@ -73,7 +68,7 @@ export class SourceSurvey {
       entering: (directory, dirFd) => this.#enter(directory, dirFd),
       entered: (node, _, __, one) => this.#bind(node, one),
       left: (directory, first, end, isWhole) => {
-        this.#places.delete(directory);
+        this.#rules.delete(directory);
         this.digests.add(directory, first, end, !isWhole || this.#strange.delete(directory));
       },
       unreadable: () => {},
@@ -102,20 +97,13 @@ export class SourceSurvey {
     const again = this.#of.files.statAt(dirFd, noName, this.#stat);
     if (again === 0) this.tree.setMetadata(directory, this.#stat);
     else this.#strange.add(directory);
-    const patterns = this.#of.ignore?.readsFiles === true ? rulesIn(this.#of.files, dirFd) : [];
-    const above = this.#above(directory);
-    if (patterns.length === 0 && above.rules.isEmpty) return;
-    const id = this.tree.firstName[directory]!;
-    const path = id === 0 ? "" : `${above.path}${latin1(this.tree.names.bytes(id))}/`;
-    this.#places.set(directory, { path, rules: above.rules.below(path, patterns) });
-  }
-
-  /** Without rules nobody asks for the path. */
-  #above(directory: number): Place {
-    const id = this.tree.firstName[directory]!;
-    const known = id === 0 ? undefined : this.#places.get(this.tree.names.parent[id]!);
-    if (known !== undefined) return known;
-    return { rules: this.#base, path: id === 0 ? "" : this.#pathOf(this.tree.names.parent[id]!) };
+    const { files, ignore } = this.#of;
+    const { tree } = this;
+    const above = this.#rules.get(tree.names.parent[tree.firstName[directory]!]!);
+    const chain = above?.chain ?? this.#base;
+    const components = (): readonly Uint8Array[] => tree.pathComponents(directory) ?? [];
+    const rules = folderRules(files, dirFd, chain, ignore, components);
+    if (!rules.chain.isEmpty) this.#rules.set(directory, rules);
   }
 
   #pathOf(directory: number): string {
@@ -148,11 +136,8 @@ export class SourceSurvey {
   }
 
   #isIgnored(parent: number, name: Uint8Array, stat: Float64Array): boolean {
-    const place = this.#places.get(parent);
-    if (place === undefined) return false;
+    const rules = this.#rules.get(parent);
     const isFolder = (stat[Stat.mode]! & Mode.typeMask) === Mode.directory;
-    // Rule files are mirrored themselves, as the cut has it.
-    if (!isFolder && this.#of.ignore?.readsFiles === true && isRuleFileName(name)) return false;
-    return place.rules.ignores(place.path + latin1(name) + (isFolder ? "/" : ""));
+    return rules !== undefined && isIgnoredIn(rules, this.#of.ignore, name, isFolder);
   }
 }
