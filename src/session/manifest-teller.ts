@@ -64,15 +64,8 @@ export class ManifestTeller {
     const digests =
       sha256 === undefined ? undefined : new DirectoryDigests(tree, sha256, options.origins);
     this.#digests = digests;
-    const { files, rootFd, kept, removeLeftover, origins, recall } = options;
     this.#scan = new TargetScan({
-      files,
-      rootFd,
-      tree,
-      kept,
-      removeLeftover,
-      origins,
-      recall,
+      ...options,
       ...(digests === undefined
         ? { tell: (entry) => this.#tell(entry) }
         : { left: (node, first, end, isWhole) => digests.add(node, first, end, !isWhole) }),

@@ -20,6 +20,7 @@ import {
   FrameReader,
   FrameType,
   OpWriter,
+  saltBytes,
   type VerifyAnswer,
   type VerifyAsk,
   verifyAskCountMax,
@@ -29,8 +30,6 @@ import {
 import { Errno, Stat, statSlots, type Timer, type World } from "../world/index.ts";
 import { byeError, checkProtocol, ourSide, verifyFeature } from "./greeting.ts";
 import { greetingMsMax, pingMs, silenceMsMax } from "./limits.ts";
-
-const saltBytes = 16;
 
 export interface VerifyLinkOptions {
   readonly world: World;

@@ -1,14 +1,15 @@
 /** `LocalSides`: source and target of a comparison, both folders of this machine. */
-import { type Files, Open, Stat, statSlots } from "../world/index.ts";
+import { type Files, Open, Stat } from "../world/index.ts";
 import { ContentComparer } from "./content.ts";
 import { DifferenceKind } from "./difference.ts";
 import { DirectoryReader, nameBytes } from "./directory-reader.ts";
 import { DirectoryStack, type Frame, type StackError } from "./directory-stack.ts";
 import { Listing } from "./listing.ts";
-import { type Finding, isGone, type Look, MetadataComparer } from "./metadata.ts";
+import { type Finding, type Look, MetadataComparer } from "./metadata.ts";
 import {
-  blocksText,
-  isSame,
+  holesFinding,
+  isStill,
+  lookAt,
   openFailed,
   type Seen,
   type SeenPair,
@@ -90,14 +91,7 @@ export class LocalSides implements Sides {
   look(name: string): [Seen, Seen] {
     const { source, target } = this.#stack.top!;
     const bytes = nameBytes(name);
-    return [this.#lookAt(source, bytes), this.#lookAt(target, bytes)];
-  }
-
-  #lookAt(directory: number, name: Uint8Array): Seen {
-    const stat = new Float64Array(statSlots);
-    const result = this.#files.statAt(directory, name, stat);
-    if (isGone(result)) return "absent";
-    return result < 0 ? result : stat;
+    return [lookAt(this.#files, source, bytes), lookAt(this.#files, target, bytes)];
   }
 
   compareLinks(name: string, source: Float64Array, target: Float64Array, out: Finding[]): boolean {
@@ -138,7 +132,7 @@ export class LocalSides implements Sides {
       if (targetFd < 0) return openFailed("target", targetFd, out);
       try {
         const same = (): boolean =>
-          this.#isStill(sourceFd, source) && this.#isStill(targetFd, target);
+          isStill(this.#files, sourceFd, source) && isStill(this.#files, targetFd, target);
         if (!same()) return true;
         const { content, cursor, pause } = this.#context;
         if (content && !cursor.hasRead(name)) {
@@ -146,8 +140,7 @@ export class LocalSides implements Sides {
           if (out.length === 0 && !isCut) cursor.noteRead(name, source[Stat.size] ?? 0);
         }
         if (await this.#content.lostHoles(source, target, sourceFd, pause)) {
-          const detail = `source ${blocksText(source)} allocated, target ${blocksText(target)}`;
-          out.push({ kind: DifferenceKind.holes, detail });
+          out.push(holesFinding(source, target));
         }
         return !same();
       } finally {
@@ -174,10 +167,5 @@ export class LocalSides implements Sides {
       out.push(unreadable(result.side, result.errno));
     }
     return result.outcome === "cancelled";
-  }
-
-  #isStill(fd: number, stat: Float64Array): boolean {
-    const now = new Float64Array(statSlots);
-    return this.#files.fstat(fd, now) >= 0 && isSame(stat, now);
   }
 }

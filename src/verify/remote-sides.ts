@@ -7,7 +7,7 @@
  * `aheadBytesMax`), and the first pages of the folders that come next.
  * What a target says is checked where it could lead astray: names in order, parts that go forward.
  */
-import { Errno, type Files, Mode, Open, Stat, statSlots } from "../world/index.ts";
+import { Errno, type Files, Mode, Open, Stat } from "../world/index.ts";
 import { ContentComparer } from "./content.ts";
 import { DifferenceKind } from "./difference.ts";
 import { DirectoryReader, nameBytes } from "./directory-reader.ts";
@@ -31,9 +31,11 @@ import {
   type RemoteTree,
 } from "./remote-tree.ts";
 import {
-  blocksText,
+  holesFinding,
   isSame,
   isStat,
+  isStill,
+  lookAt,
   openFailed,
   type Seen,
   type SeenPair,
@@ -191,7 +193,7 @@ export class RemoteSides implements Sides {
       if (isSource) names.take();
       yield {
         name: isSource ? name : entry!.name,
-        source: isSource ? this.#lookAt(frame.source, nameBytes(name)) : "absent",
+        source: isSource ? lookAt(this.#files, frame.source, nameBytes(name)) : "absent",
         target: isTarget ? this.#seen(entry) : "absent",
       };
       if (isTarget) target = await targets.next();
@@ -228,16 +230,9 @@ export class RemoteSides implements Sides {
     const asked = this.#remote.look(this.#pathOf(name));
     const entry = await asked;
     // The source afterwards: what it has told by now, the target may have.
-    const source = this.#lookAt(this.#stack.top!.source, nameBytes(name));
+    const source = lookAt(this.#files, this.#stack.top!.source, nameBytes(name));
     if (typeof entry === "number") return [source, isGone(entry) ? "absent" : entry];
     return [source, this.#seen(entry)];
-  }
-
-  #lookAt(directory: number, name: Uint8Array): Seen {
-    const stat = new Float64Array(statSlots);
-    const result = this.#files.statAt(directory, name, stat);
-    if (isGone(result)) return "absent";
-    return result < 0 ? result : stat;
   }
 
   compareLinks(name: string, _source: Float64Array, target: Float64Array, out: Finding[]): boolean {
@@ -266,7 +261,7 @@ export class RemoteSides implements Sides {
     const fd = this.#files.openBeneath(this.#stack.top!.source, nameBytes(name), flags, 0);
     if (fd < 0) return openFailed("source", fd, out);
     try {
-      if (!this.#isStill(fd, source)) return true;
+      if (!isStill(this.#files, fd, source)) return true;
       const { content, cursor, pause } = this.#context;
       if (content && !cursor.hasRead(name)) {
         const outcome = await this.#compareContent(fd, name, target, out);
@@ -274,18 +269,12 @@ export class RemoteSides implements Sides {
         if (outcome === "equal") cursor.noteRead(name, source[Stat.size] ?? 0);
       }
       if (await this.#content.lostHoles(source, target, fd, pause)) {
-        const detail = `source ${blocksText(source)} allocated, target ${blocksText(target)}`;
-        out.push({ kind: DifferenceKind.holes, detail });
+        out.push(holesFinding(source, target));
       }
-      return !this.#isStill(fd, source);
+      return !isStill(this.#files, fd, source);
     } finally {
       this.#files.close(fd);
     }
-  }
-
-  #isStill(fd: number, stat: Float64Array): boolean {
-    const now = new Float64Array(statSlots);
-    return this.#files.fstat(fd, now) >= 0 && isSame(stat, now);
   }
 
   /** `told`: something was found, or the comparison is to end. */

@@ -5,7 +5,7 @@
  *
  * Invariant: everything is about the folder on top, or a name in it; the empty name is that folder.
  */
-import { Errno, errnoName, Stat } from "../world/index.ts";
+import { Errno, errnoName, type Files, Stat, statSlots } from "../world/index.ts";
 import type { Pause } from "./content.ts";
 import { DifferenceKind } from "./difference.ts";
 import type { Frame, Side, StackError } from "./directory-stack.ts";
@@ -88,6 +88,20 @@ export function isSame(before: Seen, after: Seen): boolean {
   );
 }
 
+/** What has this name in an open directory. */
+export function lookAt(files: Files, directory: number, name: Uint8Array): Seen {
+  const stat = new Float64Array(statSlots);
+  const result = files.statAt(directory, name, stat);
+  if (isGone(result)) return "absent";
+  return result < 0 ? result : stat;
+}
+
+/** Whether the open file is the one that was seen, and has not changed since. */
+export function isStill(files: Files, fd: number, seen: Float64Array): boolean {
+  const now = new Float64Array(statSlots);
+  return files.fstat(fd, now) >= 0 && isSame(seen, now);
+}
+
 export function unreadable(side: Side, errno: number): Finding {
   return { kind: DifferenceKind.unreadable, detail: `${side}: ${errnoName(errno)}` };
 }
@@ -99,6 +113,12 @@ export function openFailed(side: Side, errno: number, out: Finding[]): boolean {
   return false;
 }
 
-export function blocksText(stat: Float64Array): string {
+/** Holes of the source that the target does not have. */
+export function holesFinding(source: Float64Array, target: Float64Array): Finding {
+  const detail = `source ${blocksText(source)} allocated, target ${blocksText(target)}`;
+  return { kind: DifferenceKind.holes, detail };
+}
+
+function blocksText(stat: Float64Array): string {
   return `${(stat[Stat.blocks] ?? 0) * 512} bytes`;
 }
