@@ -140,10 +140,16 @@ static int fill(int dirfd, const char *name, double *out)
 	return 0;
 }
 
-int stat_into(int dirfd, const char *name, double *out)
+static int identify_into(int dirfd, const char *name, double *out)
 {
 	if (fill(dirfd, name, out)) return -1;
 	out[1] = generation(dirfd, name, magic_on(dirfd, name, (uint64_t)out[15]));
+	return 0;
+}
+
+int stat_into(int dirfd, const char *name, double *out)
+{
+	if (identify_into(dirfd, name, out)) return -1;
 	ssize_t n = list_attributes(dirfd, name, NULL, 0);
 	out[14] = n < 0 ? 0 : (double)n;
 	return 0;
@@ -157,6 +163,16 @@ FUNCTION(fn_stat_at)
 	struct bytes out = arg_bytes(&a, 2);
 	if (out.length < STAT_SLOTS * 8) return bad_name(env);
 	return result(env, stat_into(arg_int(&a, 0), name, (double *)out.data));
+}
+
+/* identifyAt(dirfd, name, Float64Array(16)): 0. As statAt, without attributes (-1). */
+FUNCTION(fn_identify_at)
+{
+	struct args a = args_of(env, info);
+	NAME(1);
+	struct bytes out = arg_bytes(&a, 2);
+	if (out.length < STAT_SLOTS * 8) return bad_name(env);
+	return result(env, identify_into(arg_int(&a, 0), name, (double *)out.data));
 }
 
 /* fstat(fd, Float64Array(16)): 0. Without generation (0) and attributes (-1): the hot path. */
@@ -551,7 +567,8 @@ FUNCTION(fn_umask)
 void fs_exports(napi_env env, napi_value exports)
 {
 	static const struct { const char *name; napi_callback function; } functions[] = {
-		{ "statAt", fn_stat_at }, { "fstat", fn_fstat }, { "statfs", fn_statfs },
+		{ "statAt", fn_stat_at }, { "identifyAt", fn_identify_at },
+		{ "fstat", fn_fstat }, { "statfs", fn_statfs },
 		{ "scanDirectory", fn_scan_directory }, { "openPath", fn_open_path },
 		{ "openBeneath", fn_open_beneath }, { "close", fn_close }, { "pread", fn_pread },
 		{ "pwrite", fn_pwrite }, { "dataExtents", fn_data_extents }, { "ftruncate", fn_ftruncate },

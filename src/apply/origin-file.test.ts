@@ -35,6 +35,7 @@ class IndexRig {
     const file = this.open()!;
     file.scanned();
     for (const { stat, origin } of records) assert.ok(file.put(-1, stat, origin) >= 0);
+    assert.ok(file.flush() >= 0);
     file.close();
   }
 
@@ -167,6 +168,7 @@ test("slots that nobody has asked for are used again, and those at the end go", 
   assert.deepEqual(slots, [0, 1, 3]);
   assert.equal(file.put(2, one(7).stat, one(7).origin), 2);
   assert.equal(file.clear(1), 1);
+  assert.ok(file.flush() >= 0);
   file.close();
   const again = rig.open()!;
   const found = [2, 4, 5, 6, 7].map((at) => again.find(one(at).stat));
@@ -188,6 +190,7 @@ test("an index that is too large or cannot be read is begun anew, or done withou
   const unread = rig.open(rig.place(1, failing))!;
   assert.equal(unread.find(one(0).stat), -1);
   assert.equal(unread.put(-1, one(1).stat, one(1).origin), 0);
+  unread.flush();
   unread.close();
   const file = rig.open()!;
   assert.deepEqual([file.find(one(0).stat), file.find(one(1).stat)], [-1, 0]);

@@ -18,6 +18,8 @@ import type { OriginFields } from "../tree/index.ts";
 export const indexBytesMax = 1073741824;
 /** Bytes of one record. */
 export const slotBytes = 64;
+/** Slots in a row that one call writes. */
+const pendingCountMax = 64;
 /** Bytes of what names the source's tree. */
 export const tagBytes = 8;
 const version = 1;
@@ -51,7 +53,7 @@ export interface OriginPlace {
 export type Complaint = (said: string) => void;
 
 export class OriginFile {
-  readonly #place: OriginPlace;
+  readonly #of: OriginPlace;
   readonly #complain: Complaint;
   readonly #fd: number;
   /** What was read, until `scanned`. */
@@ -59,11 +61,14 @@ export class OriginFile {
   /** Slots that hold nothing that is of use. */
   readonly #free: number[] = [];
   #slotCount = 0;
-  readonly #bytes: Uint8Array = new Uint8Array(slotBytes);
-  readonly #view: DataView = new DataView(this.#bytes.buffer);
+  /** Slots in a row that are still to be written, from `#pendingFirst` on. */
+  readonly #pending: Uint8Array = new Uint8Array(pendingCountMax * slotBytes);
+  readonly #view: DataView = new DataView(this.#pending.buffer);
+  #pendingFirst = 0;
+  #pendingCount = 0;
 
   private constructor(place: OriginPlace, fd: number, complain: Complaint) {
-    this.#place = place;
+    this.#of = place;
     this.#fd = fd;
     this.#complain = complain;
   }
@@ -83,7 +88,7 @@ export class OriginFile {
   }
 
   #load(): void {
-    const { files, tag } = this.#place;
+    const { files, tag } = this.#of;
     const stat = new Float64Array(statSlots);
     const found = files.fstat(this.#fd, stat);
     const size = found < 0 ? 0 : stat[Stat.size]!;
@@ -91,7 +96,7 @@ export class OriginFile {
       this.#beginAnew("is larger than it can be");
       return;
     }
-    if (size === 0) dropOldIndexes(files, this.#place.dirFd, this.#place.name);
+    if (size === 0) dropOldIndexes(files, this.#of.dirFd, this.#of.name);
     const bytes = new Uint8Array(size - (size % slotBytes));
     const read = files.pread(this.#fd, bytes, 0, bytes.length, 0);
     if (found < 0 || read < 0) {
@@ -108,7 +113,7 @@ export class OriginFile {
 
   #beginAnew(why: string): void {
     this.#complain(`${why}, and is begun anew`);
-    this.#place.files.ftruncate(this.#fd, 0);
+    this.#of.files.ftruncate(this.#fd, 0);
   }
 
   /** The slot of the file of the target that has this stat record just so, or -1. */
@@ -128,45 +133,64 @@ export class OriginFile {
     if (loaded === undefined) return;
     const end = loaded.usedEnd;
     for (let slot = end - 1; slot >= 0; slot--) if (!loaded.isUsed(slot)) this.#free.push(slot);
-    if (end < this.#slotCount) this.#place.files.ftruncate(this.#fd, end * slotBytes);
+    if (end < this.#slotCount) this.#of.files.ftruncate(this.#fd, end * slotBytes);
     this.#slotCount = end;
   }
 
-  /** Records it in the slot; in a new one if that is negative. The slot, or a negative errno. */
+  /**
+   * Records it in the slot; in a new one if that is negative. The slot, or a negative errno.
+   * It is written by the next `flush` at the latest.
+   */
   put(slot: number, stat: Float64Array, origin: OriginFields): number {
-    const at = slot >= 0 ? slot : (this.#free.pop() ?? this.#slotCount);
+    const number = slot >= 0 ? slot : (this.#free.pop() ?? this.#slotCount);
+    const at = this.#place(number);
+    if (at < 0) return at;
     const view = this.#view;
-    view.setUint32(Field.version, version, true);
-    view.setFloat64(Field.ino, stat[Stat.ino]!, true);
-    view.setUint32(Field.gen, stat[Stat.gen]!, true);
-    view.setUint32(Field.ctimeNsec, stat[Stat.ctimeNsec]!, true);
-    view.setFloat64(Field.ctimeSec, stat[Stat.ctimeSec]!, true);
-    view.setFloat64(Field.originIno, origin.ino, true);
-    view.setUint32(Field.originGen, origin.gen, true);
-    view.setUint32(Field.originCtimeNsec, origin.ctimeNsec, true);
-    view.setFloat64(Field.originCtimeSec, origin.ctimeSec, true);
-    this.#bytes.set(this.#place.tag, Field.tag);
-    view.setUint32(0, checksum(view, 0, at), true);
-    return this.#write(at);
+    view.setUint32(at + Field.version, version, true);
+    view.setFloat64(at + Field.ino, stat[Stat.ino]!, true);
+    view.setUint32(at + Field.gen, stat[Stat.gen]!, true);
+    view.setUint32(at + Field.ctimeNsec, stat[Stat.ctimeNsec]!, true);
+    view.setFloat64(at + Field.ctimeSec, stat[Stat.ctimeSec]!, true);
+    view.setFloat64(at + Field.originIno, origin.ino, true);
+    view.setUint32(at + Field.originGen, origin.gen, true);
+    view.setUint32(at + Field.originCtimeNsec, origin.ctimeNsec, true);
+    view.setFloat64(at + Field.originCtimeSec, origin.ctimeSec, true);
+    this.#pending.set(this.#of.tag, at + Field.tag);
+    view.setUint32(at, checksum(view, at, number), true);
+    return number;
   }
 
   /** Nothing is known of the node that had the slot. The slot, or a negative errno. */
   clear(slot: number): number {
-    this.#bytes.fill(0);
-    return this.#write(slot);
-  }
-
-  #write(slot: number): number {
-    if ((slot + 1) * slotBytes > indexBytesMax) return -fullErrno;
-    const { files } = this.#place;
-    const result = files.pwrite(this.#fd, this.#bytes, 0, slotBytes, slot * slotBytes);
-    if (result < 0) return result;
-    if (slot === this.#slotCount) this.#slotCount++;
+    const at = this.#place(slot);
+    if (at < 0) return at;
+    this.#pending.fill(0, at, at + slotBytes);
     return slot;
   }
 
+  /** Where in `#pending` the bytes of the slot go, or a negative errno. */
+  #place(slot: number): number {
+    if ((slot + 1) * slotBytes > indexBytesMax) return -fullErrno;
+    const isNext =
+      slot === this.#pendingFirst + this.#pendingCount && this.#pendingCount < pendingCountMax;
+    if (!isNext) {
+      const result = this.flush();
+      if (result < 0) return result;
+      this.#pendingFirst = slot;
+    }
+    if (slot === this.#slotCount) this.#slotCount++;
+    return this.#pendingCount++ * slotBytes;
+  }
+
+  /** Writes what was put. 0 or more, or a negative errno: what was put is not known then. */
+  flush(): number {
+    const [bytes, at] = [this.#pendingCount * slotBytes, this.#pendingFirst * slotBytes];
+    this.#pendingCount = 0;
+    return bytes === 0 ? 0 : this.#of.files.pwrite(this.#fd, this.#pending, 0, bytes, at);
+  }
+
   close(): void {
-    this.#place.files.close(this.#fd);
+    this.#of.files.close(this.#fd);
   }
 }
 

@@ -70,7 +70,7 @@ export class OriginMemory {
     this.#directories = new Directories(files, rootFd, tree);
     this.#file = OriginFile.open(options.place, (said) => this.#complain(said));
     this.#changed.isOn = this.#file !== undefined;
-    files.statAt(rootFd, noName, this.#rootStat);
+    files.identifyAt(rootFd, noName, this.#rootStat);
   }
 
   /** There is an index. */
@@ -143,6 +143,7 @@ export class OriginMemory {
     for (let at = 0; at < nodes.length; at += recordCountPerTurn) {
       if (at > 0) await new Promise<void>((resolve) => this.#of.world.clock.defer(resolve));
       for (const node of nodes.slice(at, at + recordCountPerTurn)) this.#recordNode(node, sureMs);
+      this.#check(this.#file?.flush() ?? 0);
       // A directory's id may mean another one after the next epoch.
       this.#directories.clear();
     }
@@ -181,7 +182,7 @@ export class OriginMemory {
     const dirFd = node === rootId ? rootFd : this.#directories.get(tree.names.parent[id]!);
     const name = node === rootId ? noName : tree.names.bytes(id);
     const stat = this.#stat;
-    if (dirFd < 0 || files.statAt(dirFd, name, stat) < 0) return false;
+    if (dirFd < 0 || files.identifyAt(dirFd, name, stat) < 0) return false;
     const kind = stat[Stat.mode]! & Mode.typeMask;
     const isSame =
       kind === (tree.mode[node]! & Mode.typeMask) &&

@@ -20,6 +20,7 @@ type Wrapped = Pick<
   Files,
   | "openBeneath"
   | "statAt"
+  | "identifyAt"
   | "scanDirectory"
   | "setTimes"
   | "chown"
@@ -45,6 +46,7 @@ export function ownerFiles(files: Files): Files {
   const wrapped: Wrapped = {
     openBeneath: (fd, path, flags, mode) => lifter.open(fd, path, flags, mode),
     statAt: (fd, name, out) => within(fd, () => files.statAt(fd, name, out)),
+    identifyAt: (fd, name, out) => within(fd, () => files.identifyAt(fd, name, out)),
     scanDirectory: (fd, out, brief) => lifter.scan(fd, out, brief),
     setTimes: (fd, name, sec, nsec) => within(fd, () => files.setTimes(fd, name, sec, nsec)),
     chown: (fd, name, uid, gid) => within(fd, () => files.chown(fd, name, uid, gid)),

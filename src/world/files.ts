@@ -150,6 +150,8 @@ export interface Files {
   close(fd: number): number;
   /** All slots, with generation and size of the attribute list. */
   statAt(dirfd: number, name: Uint8Array, out: Float64Array): number;
+  /** All slots but attributes (-1). */
+  identifyAt(dirfd: number, name: Uint8Array, out: Float64Array): number;
   /** All slots but generation (0) and attributes (-1). The hot path. */
   fstat(fd: number, out: Float64Array): number;
   /** `statfsSlots`: magic, block bytes, blocks, free, available, name bytes, two words of an id. */
