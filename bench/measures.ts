@@ -73,6 +73,16 @@ export function ratioByRound(
   return { rounds: summary.n, median: summary.p50, min: summary.min, max: summary.max };
 }
 
+/** The sum; undefined if a part of it is missing. */
+export function sumOf(parts: readonly (number | undefined)[]): number | undefined {
+  let sum = 0;
+  for (const part of parts) {
+    if (part === undefined) return undefined;
+    sum += part;
+  }
+  return sum;
+}
+
 /** Three significant digits, without an exponent: 0.123, 12.3, 1234. */
 export function showNumber(value: number | undefined): string {
   if (value === undefined || !Number.isFinite(value)) return "-";

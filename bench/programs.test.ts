@@ -3,7 +3,20 @@
  * product look right. They need gcc and make, and are skipped without.
  */
 import assert from "node:assert/strict";
-import { appendFile, link, mkdir, mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
+import {
+  appendFile,
+  copyFile,
+  link,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readlink,
+  rename,
+  rm,
+  truncate,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -15,6 +28,7 @@ import {
   loadWrites,
   makeTree,
   measureOverhead,
+  program,
   stopwatch,
   type StopwatchOptions,
 } from "./programs.ts";
@@ -107,6 +121,115 @@ test("trees are equal only byte by byte, and surplus files are counted", options
     assert.equal(longer.different, 1);
   }),
 );
+
+/** The clock that programs of the bench print moments of. */
+const monotonicNs = () => Number(process.hrtime.bigint());
+
+/** Longer than the kernel's clock for ctime can be behind, and than the judge rounds up by. */
+const ticksMs = 40;
+
+/** A source and a target with the same 60 files, at rest for some ticks. */
+async function equalPair(folder: string) {
+  const [source, target] = [join(folder, "a"), join(folder, "b")];
+  const beganNs = monotonicNs();
+  for (const root of [source, target]) {
+    await mkdir(root);
+    await makeTree(root, { files: 60, bytes: 3000, mixed: true });
+  }
+  await sleep(ticksMs);
+  return { source, target, beganNs, restedNs: monotonicNs() };
+}
+
+test("trees are equal since their last change, not since somebody looked", options, () =>
+  inFolder(async (folder) => {
+    const { source, target, beganNs, restedNs } = await equalPair(folder);
+    const { equalNs = 0, foundNs = 0 } = await compareTrees(source, target, 0);
+    assert.ok(beganNs < equalNs, "not before the trees were there");
+    assert.ok(equalNs < restedNs, "when they came to rest");
+    assert.ok(restedNs < foundNs, "which is seen later");
+  }),
+);
+
+const laterChanges: Readonly<Record<string, (target: string, source: string) => Promise<void>>> = {
+  "the times of a file": (target) => utimes(join(target, "d0000", "f000003"), 1, 1),
+  "a file that was replaced by rename": (target) =>
+    rename(join(target, "part"), join(target, "d0000", "f000003")),
+  "a directory that was renamed": (target) => rename(join(target, "other"), join(target, "d0000")),
+  "a file that is too many": (target) => writeFile(join(target, "surplus"), ""),
+  "the source": (_target, source) => utimes(join(source, "d0000", "f000003"), 1, 1),
+};
+
+for (const [name, change] of Object.entries(laterChanges)) {
+  test(`the last change counts, also when it leaves all bytes as they are: ${name}`, options, () =>
+    inFolder(async (folder) => {
+      const { source, target } = await equalPair(folder);
+      // What some of the changes need: old by the time of the change itself.
+      if (name.includes("replaced")) {
+        await copyFile(join(source, "d0000", "f000003"), join(target, "part"));
+      }
+      if (name.includes("directory")) await rename(join(target, "d0000"), join(target, "other"));
+      await sleep(ticksMs);
+      const beforeNs = monotonicNs();
+      await sleep(ticksMs);
+      await change(target, source);
+      const { equalNs = 0, foundNs = 0 } = await compareTrees(source, target, 0);
+      assert.ok(beforeNs < equalNs && equalNs <= foundNs);
+    }),
+  );
+}
+
+test("what becomes equal while it is waited for is equal from then on", options, () =>
+  inFolder(async (folder) => {
+    const { source, target } = await equalPair(folder);
+    const late = join("d0000", "f000030");
+    await rename(join(target, late), join(folder, "late"));
+    const judge = start(program("treecmp"), [source, target, "20000"]);
+    await waitOpen(judge.pid, join(source, late));
+    const beforeNs = monotonicNs();
+    await sleep(ticksMs);
+    await rename(join(folder, "late"), join(target, late));
+    const line = await judge.waitFor((printed) => printed, 30_000);
+    const { equalNs, foundNs } = JSON.parse(line) as { equalNs: number; foundNs: number };
+    assert.ok(beforeNs < equalNs && equalNs <= foundNs);
+  }),
+);
+
+test("a source that changes while it is compared is refused, not judged", options, () =>
+  inFolder(async (folder) => {
+    const { source, target } = await equalPair(folder);
+    const late = join("d0000", "f000030");
+    await rename(join(target, late), join(folder, "late"));
+    const judge = start(program("treecmp"), [source, target, "20000"]);
+    await waitOpen(judge.pid, join(source, late));
+    // Not into the file that it waits for, and to the same bytes: only the time of it tells.
+    await sleep(ticksMs);
+    await utimes(join(source, "d0000", "f000001"), 1, 1);
+    await rename(join(folder, "late"), join(target, late));
+    assert.equal(await judge.exited(30_000), 2);
+  }),
+);
+
+test("trees that differ have no moment of equality", options, () =>
+  inFolder(async (folder) => {
+    const { source, target } = await equalPair(folder);
+    await truncate(join(target, "d0000", "f000003"), 0);
+    const { equalNs, foundNs, different } = await compareTrees(source, target, 50);
+    assert.deepEqual({ equalNs, foundNs }, { equalNs: undefined, foundNs: undefined });
+    assert.equal(different, 1);
+  }),
+);
+
+/** Resolves when process `pid` has `path` open: then it has begun, and waits at that file. */
+async function waitOpen(pid: number, path: string): Promise<void> {
+  for (let attempt = 0; attempt < 1000; attempt += 1) {
+    for (const fd of await readdir(`/proc/${pid}/fd`)) {
+      const open = await readlink(`/proc/${pid}/fd/${fd}`).catch(() => "");
+      if (open === path) return;
+    }
+    await sleep(5);
+  }
+  assert.fail(`${path} was never opened`);
+}
 
 test("the load generator writes what it was asked for", options, () =>
   inFolder(async (folder) => {

@@ -40,8 +40,13 @@ export interface StopwatchResult {
 }
 
 export interface Comparison {
-  /** Monotonic nanoseconds when source and target were first equal; undefined if never. */
+  /**
+   * Monotonic nanoseconds since which source and target are equal: the last change of anything in
+   * either, rounded up by a tick of the kernel's clock, at most `foundNs`. Undefined if never.
+   */
   readonly equalNs: number | undefined;
+  /** When that was seen: later, the longer there is to read. Undefined if never. */
+  readonly foundNs: number | undefined;
   readonly files: number;
   readonly different: number;
   readonly extra: number;
@@ -114,8 +119,9 @@ export async function compareTrees(
     timeoutMs: timeoutMs + 600_000,
     exitCodes: [0, 1],
   });
-  const result = JSON.parse(printed) as Omit<Comparison, "equalNs"> & { equalNs: number };
-  return { ...result, equalNs: result.equalNs === 0 ? undefined : result.equalNs };
+  const result = JSON.parse(printed) as Comparison;
+  const { equalNs, foundNs } = result;
+  return { ...result, equalNs: equalNs || undefined, foundNs: foundNs || undefined };
 }
 
 /** Makes `files` files of exactly (or, if mixed, at most) `bytes` below `folder`. */

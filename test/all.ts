@@ -5,6 +5,7 @@ import "../bench/arguments.test.ts";
 import "../bench/measures.test.ts";
 import "../bench/processes.test.ts";
 import "../bench/programs.test.ts";
+import "../bench/scenarios/stream.test.ts";
 import "../bench/socket-counters.test.ts";
 import "../bench/table.test.ts";
 import "../src/actor/byte-ring.test.ts";
