@@ -150,7 +150,8 @@ static uint64_t equal_since_ns(uint64_t found_ns, uint64_t distance_before) {
 		return found_ns;
 	struct timespec tick;
 	if (clock_getres(CLOCK_REALTIME_COARSE, &tick) != 0) die("clock_getres");
-	int64_t since = (int64_t)(changed_ns - distance) + tick.tv_sec * (int64_t)NS_PER_S + tick.tv_nsec;
+	int64_t tick_ns = tick.tv_sec * (int64_t)NS_PER_S + tick.tv_nsec;
+	int64_t since = (int64_t)(changed_ns - distance) + tick_ns;
 	/* Negative: not changed since the machine was started. 0 would say "never equal". */
 	if (since < 1) since = 1;
 	return (uint64_t)since < found_ns ? (uint64_t)since : found_ns;
