@@ -13,6 +13,7 @@ import { killAll } from "./processes.ts";
 import { buildPrograms, repositoryRoot } from "./programs.ts";
 import { extent } from "./scenarios/extent.ts";
 import { latency } from "./scenarios/latency.ts";
+import { memory } from "./scenarios/memory.ts";
 import { overhead } from "./scenarios/overhead.ts";
 import type { Scenario, ScenarioResult } from "./scenarios/scenario.ts";
 import { seed } from "./scenarios/seed.ts";
@@ -28,6 +29,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   writes,
   stream,
   seed,
+  memory,
 };
 
 const usage = `usage: node dist/bench/main.js [options]

@@ -13,6 +13,7 @@ import {
   readlink,
   rename,
   rm,
+  stat,
   truncate,
   utimes,
   writeFile,
@@ -26,6 +27,8 @@ import {
   compareTrees,
   loadStream,
   loadWrites,
+  makeEmptyTree,
+  makeMixedTree,
   makeTree,
   measureOverhead,
   program,
@@ -106,16 +109,17 @@ test("trees are equal only byte by byte, and surplus files are counted", options
     const [source, target] = [join(folder, "a"), join(folder, "b")];
     await mkdir(source);
     await mkdir(target);
-    await makeTree(source, { files: 150, bytes: 300, mixed: true });
+    const shape = { files: 150, bytesMin: 0, bytesMax: 300 };
+    await makeMixedTree(source, shape);
     assert.equal((await compareTrees(source, target, 0)).different, 150);
     // The generator is seeded, so the same call makes the same tree.
-    await makeTree(target, { files: 150, bytes: 300, mixed: true });
+    await makeMixedTree(target, shape);
     const equal = await compareTrees(source, target, 1000);
     assert.ok(equal.equalNs !== undefined && equal.equalNs > 0);
     assert.equal(equal.files, 150);
     await writeFile(join(target, "surplus"), "");
     assert.equal((await compareTrees(source, target, 0)).extra, 1);
-    await appendFile(join(target, "d0001", "f000149"), "x");
+    await appendFile(join(target, "d0000", "f000007"), "x");
     const longer = await compareTrees(source, target, 0);
     assert.equal(longer.equalNs, undefined);
     assert.equal(longer.different, 1);
@@ -134,7 +138,7 @@ async function equalPair(folder: string) {
   const beganNs = monotonicNs();
   for (const root of [source, target]) {
     await mkdir(root);
-    await makeTree(root, { files: 60, bytes: 3000, mixed: true });
+    await makeTree(root, { files: 60, bytes: 3000 });
   }
   await sleep(ticksMs);
   return { source, target, beganNs, restedNs: monotonicNs() };
@@ -231,9 +235,43 @@ async function waitOpen(pid: number, path: string): Promise<void> {
   assert.fail(`${path} was never opened`);
 }
 
+test("a mixed tree has files of the sizes and folders of the counts that it says", options, () =>
+  inFolder(async (folder) => {
+    await makeMixedTree(folder, { files: 500, bytesMin: 2048, bytesMax: 4096 });
+    const { sizes, counts } = await sizesAndCounts(folder);
+    assert.equal(sizes.length, 500);
+    assert.ok(sizes.every((size) => size >= 2048 && size <= 4096));
+    assert.ok(new Set(sizes).size > 100, "they differ");
+    assert.ok(counts.every((count) => count <= 100));
+    // The last folder has what is left.
+    assert.ok(counts.slice(0, -1).every((count) => count >= 20));
+    assert.ok(counts.length > 5 && new Set(counts).size > 2);
+  }),
+);
+
+test("an empty tree has a thousand files to a folder, and nothing in them", options, () =>
+  inFolder(async (folder) => {
+    await makeEmptyTree(folder, 2100);
+    const { sizes, counts } = await sizesAndCounts(folder);
+    assert.deepEqual(counts, [1000, 1000, 100]);
+    assert.equal(Math.max(...sizes), 0);
+  }),
+);
+
+async function sizesAndCounts(root: string) {
+  const sizes: number[] = [];
+  const counts: number[] = [];
+  for (const folder of (await readdir(root)).toSorted()) {
+    const names = await readdir(join(root, folder));
+    counts.push(names.length);
+    for (const name of names) sizes.push((await stat(join(root, folder, name))).size);
+  }
+  return { sizes, counts };
+}
+
 test("the load generator writes what it was asked for", options, () =>
   inFolder(async (folder) => {
-    await makeTree(folder, { files: 10, bytes: 4096, mixed: false });
+    await makeTree(folder, { files: 10, bytes: 4096 });
     const load = { files: 10, bytes: 4096, perSecond: 5000, durationMs: 100 };
     assert.equal((await loadWrites(folder, load)).written, 500);
     const file = join(folder, "d0000", "f000000");

@@ -7,9 +7,12 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { ProcessError, run } from "./processes.ts";
+import { ProcessError, run, start, type Started } from "./processes.ts";
+import type { Usage } from "./usage.ts";
 
 const buildTimeoutMs = 120_000;
+/** As long as the longest phase of a scenario may take, and more. */
+const serverMs = 3_600_000;
 
 /** The root of the checkout: the nearest folder above this module that holds the C sources. */
 export const repositoryRoot = findRoot();
@@ -124,18 +127,34 @@ export async function compareTrees(
   return { ...result, equalNs: equalNs || undefined, foundNs: foundNs || undefined };
 }
 
-/** Makes `files` files of exactly (or, if mixed, at most) `bytes` below `folder`. */
+/** Makes `files` files of exactly `bytes` below `folder`, 100 to a folder. */
 export async function makeTree(
   folder: string,
-  shape: { readonly files: number; readonly bytes: number; readonly mixed: boolean },
+  shape: { readonly files: number; readonly bytes: number },
 ): Promise<void> {
-  const kind = shape.mixed ? "mixed" : "tree";
-  await run(program("load"), [kind, folder, `${shape.files}`, `${shape.bytes}`], {
-    timeoutMs: 600_000,
-  });
+  await makeWith(["tree", folder, `${shape.files}`, `${shape.bytes}`]);
 }
 
-/** Writes into the files that makeTree made (not mixed), `perSecond` times 128 bytes a second. */
+/** Makes `files` files of `bytesMin` to `bytesMax` random bytes below `folder`, 20..100 to one. */
+export async function makeMixedTree(
+  folder: string,
+  shape: { readonly files: number; readonly bytesMin: number; readonly bytesMax: number },
+): Promise<void> {
+  const { files, bytesMin, bytesMax } = shape;
+  await makeWith(["mixed", folder, `${files}`, `${bytesMin}`, `${bytesMax}`]);
+}
+
+/** Makes `files` empty files below `folder`, 1000 to a folder. */
+export async function makeEmptyTree(folder: string, files: number): Promise<void> {
+  await makeWith(["empty", folder, `${files}`]);
+}
+
+/** All that it makes is drawn from one seed: the same call makes the same tree. */
+async function makeWith(args: readonly string[]): Promise<void> {
+  await run(program("load"), args, { timeoutMs: 600_000 });
+}
+
+/** Writes into the files that makeTree made `perSecond` times 128 bytes a second. */
 export async function loadWrites(
   folder: string,
   load: {
@@ -163,6 +182,35 @@ export async function loadStream(
     timeoutMs: 900_000,
   });
   return JSON.parse(printed) as { seconds: number; endedNs: number };
+}
+
+/** Runs a command to its end; what it and all its descendants have used. See usage.c. */
+export async function measureCommand(
+  command: string,
+  args: readonly string[],
+  timeoutMs: number,
+): Promise<Usage> {
+  return JSON.parse(await run(program("usage"), [command, ...args], { timeoutMs })) as Usage;
+}
+
+/** A server under measurement; its end() says what it and all its descendants have used. */
+export interface MeasuredServer {
+  readonly process: Started;
+  end(): Promise<Usage>;
+}
+
+export function startMeasured(command: string, args: readonly string[]): MeasuredServer {
+  const process = start(program("usage"), [command, ...args]);
+  const printed = process.waitFor((line) => line, serverMs);
+  // It is looked at by end(); until then a failure must not count as one that nobody looks at.
+  printed.catch(() => undefined);
+  return {
+    process,
+    end: async () => {
+      await process.end();
+      return JSON.parse(await printed) as Usage;
+    },
+  };
 }
 
 /** Tight loops; see overhead.c. */

@@ -4,11 +4,13 @@
  * one large file. Everything is drawn from a seed, so each round and each product gets the same.
  *
  *   load tree DIR FILES BYTES          FILES files of exactly BYTES, 100 to a folder
- *   load mixed DIR FILES BYTES_MAX     the same with sizes from 0 to BYTES_MAX
+ *   load mixed DIR FILES MIN MAX       FILES files of MIN to MAX bytes, 20 to 100 to a folder
+ *   load empty DIR FILES               FILES empty files, 1000 to a folder
  *   load writes DIR FILES BYTES RATE MS   128-byte pwrites, RATE a second, on what `tree` made
  *   load stream FILE BYTES             one sequential write by 1 MiB calls
- * `writes` and `stream` print one JSON object. `writes` never drops a write to keep the rate: it
- * falls behind, for at most 4 times MS, and reports the rate that it reached.
+ * Content is random, so nothing can be compressed or found twice. `writes` and `stream` print one
+ * JSON object. `writes` never drops a write to keep the rate: it falls behind, for at most 4 times
+ * MS, and reports the rate that it reached.
  */
 #define _GNU_SOURCE
 #include "clock.h"
@@ -19,6 +21,10 @@
 #include <unistd.h>
 
 #define FILES_PER_FOLDER 100
+#define MIXED_PER_FOLDER_MIN 20
+#define EMPTY_PER_FOLDER 1000
+#define FOLDER_FORMAT "%s/d%04llu"
+#define FILE_FORMAT "%s/f%06llu"
 #define FILES_OPEN_MAX 10000
 #define FILE_BYTES_MAX (1u << 20)
 #define WRITE_BYTES 128
@@ -35,28 +41,36 @@ static void fill_random(uint8_t *bytes, size_t count) {
 	}
 }
 
-static void file_path(char *path, size_t room, const char *folder, uint64_t index) {
-	snprintf(path, room, "%s/d%04llu/f%06llu", folder,
-		(unsigned long long)(index / FILES_PER_FOLDER), (unsigned long long)index);
+/* A tree: sizes, and how many files a folder gets, are drawn between two bounds. */
+struct shape {
+	uint64_t files, bytes_min, bytes_max, folder_min, folder_max;
+};
+
+static uint64_t draw(uint64_t least, uint64_t most) {
+	return least == most ? least : least + random_next(&random_state) % (most - least + 1);
 }
 
-static void make_tree(const char *folder, uint64_t files, uint64_t bytes, int mixed) {
+static void make_file(const char *path, uint8_t *content, size_t length) {
+	int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (file < 0) die(path);
+	fill_random(content, length);
+	if (length > 0 && write(file, content, length) != (ssize_t)length) die(path);
+	close(file);
+}
+
+static void make_tree(const char *root, struct shape shape) {
 	static uint8_t content[FILE_BYTES_MAX];
-	char path[4096];
-	if (bytes > FILE_BYTES_MAX) exit(2);
-	for (uint64_t i = 0; i < files; i++) {
-		if (i % FILES_PER_FOLDER == 0) {
-			snprintf(path, sizeof path, "%s/d%04llu", folder,
-				(unsigned long long)(i / FILES_PER_FOLDER));
-			if (mkdir(path, 0755) != 0 && errno != EEXIST) die(path);
+	char folder[4096], path[4200];
+	if (shape.bytes_max > FILE_BYTES_MAX || shape.bytes_min > shape.bytes_max) exit(2);
+	uint64_t room = 0, folders = 0;
+	for (uint64_t i = 0; i < shape.files; i++, room--) {
+		if (room == 0) {
+			room = draw(shape.folder_min, shape.folder_max);
+			snprintf(folder, sizeof folder, FOLDER_FORMAT, root, (unsigned long long)folders++);
+			if (mkdir(folder, 0755) != 0 && errno != EEXIST) die(folder);
 		}
-		size_t length = mixed ? random_next(&random_state) % (bytes + 1) : bytes;
-		file_path(path, sizeof path, folder, i);
-		int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-		if (file < 0) die(path);
-		fill_random(content, length);
-		if (write(file, content, length) != (ssize_t)length) die(path);
-		close(file);
+		snprintf(path, sizeof path, FILE_FORMAT, folder, (unsigned long long)i);
+		make_file(path, content, draw(shape.bytes_min, shape.bytes_max));
 	}
 }
 
@@ -70,7 +84,8 @@ static int *open_tree(const char *folder, uint64_t files) {
 	if (open_files == NULL) die("calloc");
 	char path[4096];
 	for (uint64_t i = 0; i < files; i++) {
-		file_path(path, sizeof path, folder, i);
+		snprintf(path, sizeof path, FOLDER_FORMAT "/f%06llu", folder,
+			(unsigned long long)(i / FILES_PER_FOLDER), (unsigned long long)i);
 		open_files[i] = open(path, O_WRONLY | O_CLOEXEC);
 		if (open_files[i] < 0) die(path);
 	}
@@ -120,19 +135,35 @@ static void run_stream(const char *path, uint64_t bytes) {
 		(double)(monotonic_ns() - began) / 1e9, (unsigned long long)monotonic_ns());
 }
 
+static void usage(void) {
+	fprintf(stderr, "usage: load tree DIR FILES BYTES | load mixed DIR FILES MIN MAX |\n"
+					"       load empty DIR FILES | load stream FILE BYTES |\n"
+					"       load writes DIR FILES BYTES RATE MS\n");
+	exit(2);
+}
+
 int main(int argc, char **argv) {
-	if (argc == 5 && (strcmp(argv[1], "tree") == 0 || strcmp(argv[1], "mixed") == 0)) {
-		make_tree(argv[2], number_argument("files", argv[3]), number_argument("bytes", argv[4]),
-			strcmp(argv[1], "mixed") == 0);
-	} else if (argc == 7 && strcmp(argv[1], "writes") == 0) {
-		run_writes(argv[2], number_argument("files", argv[3]), number_argument("bytes", argv[4]),
-			number_argument("rate", argv[5]), number_argument("ms", argv[6]));
-	} else if (argc == 4 && strcmp(argv[1], "stream") == 0) {
-		run_stream(argv[2], number_argument("bytes", argv[3]));
+	const char *kind = argc > 2 ? argv[1] : "", *place = argc > 2 ? argv[2] : "";
+	uint64_t number[4] = {0};
+	if (argc > 7) usage();
+	for (int i = 3; i < argc; i++) number[i - 3] = number_argument(kind, argv[i]);
+	if (argc == 5 && strcmp(kind, "tree") == 0) {
+		make_tree(place, (struct shape){.files = number[0], .bytes_min = number[1],
+			.bytes_max = number[1], .folder_min = FILES_PER_FOLDER,
+			.folder_max = FILES_PER_FOLDER});
+	} else if (argc == 6 && strcmp(kind, "mixed") == 0) {
+		make_tree(place, (struct shape){.files = number[0], .bytes_min = number[1],
+			.bytes_max = number[2], .folder_min = MIXED_PER_FOLDER_MIN,
+			.folder_max = FILES_PER_FOLDER});
+	} else if (argc == 4 && strcmp(kind, "empty") == 0) {
+		make_tree(place, (struct shape){.files = number[0], .folder_min = EMPTY_PER_FOLDER,
+			.folder_max = EMPTY_PER_FOLDER});
+	} else if (argc == 7 && strcmp(kind, "writes") == 0) {
+		run_writes(place, number[0], number[1], number[2], number[3]);
+	} else if (argc == 4 && strcmp(kind, "stream") == 0) {
+		run_stream(place, number[0]);
 	} else {
-		fprintf(stderr, "usage: load tree|mixed DIR FILES BYTES | load stream FILE BYTES |\n"
-						"       load writes DIR FILES BYTES RATE MS\n");
-		return 2;
+		usage();
 	}
 	return 0;
 }

@@ -41,10 +41,13 @@ export interface Skip {
 
 export type Scenario = (settings: Settings) => Promise<ScenarioResult>;
 
+/** What takes turns: a subject, or anything else that has a name and may be missing. */
+export type Entrant = Pick<Subject, "name" | "unavailable">;
+
 /** Which subjects still take part, and why the others do not. */
-export class Field {
+export class Field<T extends Entrant = Subject> {
   readonly #skips: Skip[] = [];
-  #subjects: Subject[] = [];
+  #subjects: T[] = [];
   readonly #settings: Settings;
 
   constructor(settings: Settings) {
@@ -52,7 +55,7 @@ export class Field {
   }
 
   /** Asks each subject whether it can run here. */
-  async admit(subjects: readonly Subject[]): Promise<this> {
+  async admit(subjects: readonly T[]): Promise<this> {
     for (const subject of subjects) {
       if (!this.#settings.takesPart(subject.name)) continue;
       const reason = await subject.unavailable();
@@ -66,12 +69,12 @@ export class Field {
     return this.#skips;
   }
 
-  has(subject: Subject): boolean {
+  has(subject: T): boolean {
     return this.#subjects.includes(subject);
   }
 
   /** The order of turns in `round`: rotated by one each round. */
-  turns(round: number): Subject[] {
+  turns(round: number): T[] {
     const count = this.#subjects.length;
     const shift = count === 0 ? 0 : round % count;
     return [...this.#subjects.slice(shift), ...this.#subjects.slice(0, shift)];
@@ -84,7 +87,7 @@ export class Field {
   }
 
   /** Runs one turn; a failing product is skipped from now on and yields undefined. */
-  async attempt<T>(name: string, work: () => Promise<T>): Promise<T | undefined> {
+  async attempt<R>(name: string, work: () => Promise<R>): Promise<R | undefined> {
     try {
       return await work();
     } catch (error) {

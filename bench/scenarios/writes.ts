@@ -77,7 +77,7 @@ async function measureTurn(
   load: Parameters<typeof loadWrites>[1],
 ): Promise<Turn> {
   return withPair(settings.folder, async (pair) => {
-    await makeTree(pair.source, { files, bytes: fileBytes, mixed: false });
+    await makeTree(pair.source, { files, bytes: fileBytes });
     const running = await subject.start({ pair, file: firstFile, fileBytes });
     try {
       if (subject !== none) await compareTrees(pair.source, pair.target, 60_000);

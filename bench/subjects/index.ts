@@ -8,8 +8,9 @@ import { syncthing } from "./syncthing.ts";
 import { unison } from "./unison.ts";
 
 export { floor } from "./floor.ts";
-export { lockstepLink, lockstepLocal, prepareLink, syncLocal } from "./lockstep.ts";
-export { rsyncOptions, startRsyncDaemon } from "./rsync-daemon.ts";
+export { lockstepLink, lockstepLocal } from "./lockstep.ts";
+export { rsyncOptions } from "./rsync-daemon.ts";
+export { type Phase, type Seeder, seeders } from "./seeders.ts";
 export type { RunningSubject, StartRequest, Subject } from "./subject.ts";
 
 export const fastSubjects: readonly Subject[] = [floor, lockstepLink, lockstepLocal];

@@ -22,12 +22,14 @@ const shareName = "bench";
 /** A paired server that waits for `sync`; seeds and restarts are timed on it. */
 export interface PreparedLink {
   readonly port: number;
+  readonly serverPid: number;
   /** Starts `lockstep sync` and resolves when it reports live. */
   sync(): Promise<LiveSync>;
   stop(): Promise<void>;
 }
 
 export interface LiveSync {
+  readonly pid: number;
   /** Milliseconds from the start of the process to its "live". */
   readonly liveMs: number;
   end(): Promise<void>;
@@ -96,6 +98,7 @@ export async function prepareLink(pair: Pair): Promise<PreparedLink> {
   const url = `lockstep://${targetId}@${address}/${shareName}`;
   return {
     port,
+    serverPid: server.pid,
     sync: () => startSync([pair.source, url], sourceHome),
     stop: () => stopAll([server]),
   };
@@ -112,7 +115,7 @@ async function startSync(places: readonly string[], home: string): Promise<LiveS
     await sync.end();
     throw error;
   }
-  return { liveMs: performance.now() - began, end: () => sync.end() };
+  return { pid: sync.pid, liveMs: performance.now() - began, end: () => sync.end() };
 }
 
 function isLive(line: string): boolean {

@@ -6,6 +6,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { freePort, start, type Started, waitAccepting } from "../processes.ts";
+import { type MeasuredServer, startMeasured } from "../programs.ts";
 import type { Pair } from "../workspace.ts";
 
 /**
@@ -20,6 +21,23 @@ export interface RsyncDaemon {
 }
 
 export async function startRsyncDaemon(pair: Pair): Promise<RsyncDaemon> {
+  const { port, url, args } = await configure(pair);
+  const daemon = start("rsync", args);
+  await waitAccepting(port, daemon);
+  return { url, process: daemon };
+}
+
+/** The same, and its end() tells what the daemon and its receivers have used. */
+export async function startMeasuredDaemon(
+  pair: Pair,
+): Promise<{ readonly url: string; readonly server: MeasuredServer }> {
+  const { port, url, args } = await configure(pair);
+  const server = startMeasured("rsync", args);
+  await waitAccepting(port, server.process);
+  return { url, server };
+}
+
+async function configure(pair: Pair) {
   const port = await freePort();
   const configuration = join(pair.scratch, "rsyncd.conf");
   await writeFile(
@@ -38,7 +56,6 @@ export async function startRsyncDaemon(pair: Pair): Promise<RsyncDaemon> {
       "",
     ].join("\n"),
   );
-  const daemon = start("rsync", ["--daemon", "--no-detach", `--config=${configuration}`]);
-  await waitAccepting(port, daemon);
-  return { url: `rsync://127.0.0.1:${port}/bench/`, process: daemon };
+  const args = ["--daemon", "--no-detach", `--config=${configuration}`];
+  return { port, url: `rsync://127.0.0.1:${port}/bench/`, args };
 }
