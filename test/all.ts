@@ -116,6 +116,7 @@ import "./contract/transport-pairing.test.ts";
 import "./contract/transport-security.test.ts";
 import "./contract/transport.test.ts";
 import "./golden/frames.test.ts";
+import "./sim/sim-files.test.ts";
 import "./workloads/backup.test.ts";
 import "./workloads/crash.test.ts";
 import "./workloads/databases.test.ts";
