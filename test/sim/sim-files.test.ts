@@ -3,9 +3,9 @@
  * This is what makes the simulation worth believing.
  *
  * Compared are results, errors and all that a call hands out, but for what is the filesystem's
- * own: numbers of inodes (which must correspond one to one), sizes of directories, blocks, devices, and
- * the order of names in a directory. Times that were set are compared as they are, others by whether
- * a call has changed them.
+ * own: numbers of inodes (which must correspond one to one), sizes of directories, blocks, devices,
+ * and the order of names in a directory. Times that were set are compared as they are, others by
+ * whether a call has changed them.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";

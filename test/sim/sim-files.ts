@@ -3,8 +3,8 @@
  *
  * Each call first asks `before`, which may let others change the disk, inject an errno or throw
  * because the process has been killed. Results are those of the addon (native/addon/fs.c) on ext4
- * as root; sim-files.test.ts compares the two call by call. The process is root: permissions are not
- * looked at. What is changed is told to `tell` as the kernel would tell it: after it was done.
+ * as root; sim-files.test.ts compares the two call by call. The process is root: permissions are
+ * not looked at. What is changed is told to `tell` as the kernel would: after it was done.
  */
 import {
   Delta,
