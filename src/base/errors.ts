@@ -106,6 +106,13 @@ export const errorTable = {
   },
   NOTHING_HALTED: { kind: "fatal", exit: 1, advice: "see `lockstep status`" },
   RESUME_REFUSED: { kind: "fatal", exit: 5, advice: "mend that first, then resume again" },
+  NO_SYNC: { kind: "fatal", exit: 3, advice: "start it; `lockstep status` shows what runs" },
+  FLUSH_EXPIRED: {
+    kind: "fatal",
+    exit: 1,
+    advice: "see `lockstep status`; mend what is told there, or wait longer",
+  },
+  FLUSH_BROKEN: { kind: "fatal", exit: 4, advice: "look why it ended; flush again when it runs" },
   CHANNEL_CLOSED: { kind: "uncertain", exit: 70, advice: "report this with the log" },
 } as const satisfies Record<string, { kind: ErrorKind; exit: ExitCode; advice: string }>;
 

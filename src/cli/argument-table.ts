@@ -6,6 +6,8 @@
  * A short text (`help`, `summary`) is one sentence without a full stop, as `--help` shows it.
  */
 
+import { flushCommand } from "./control-commands.ts";
+
 export interface ArgumentRow {
   /** Upper case, as shown. */
   readonly name: string;
@@ -545,6 +547,7 @@ export const commandTable: readonly CommandRow[] = [
   pairCommand,
   peersCommand,
   statusCommand,
+  flushCommand,
   resumeCommand,
   verifyCommand,
   doctorCommand,
@@ -555,7 +558,6 @@ export const commandTable: readonly CommandRow[] = [
 export const plannedCommands: readonly string[] = [
   "rendezvous",
   "top",
-  "flush",
   "pause",
   "promote",
   "snapshot",
@@ -592,5 +594,5 @@ export const variableTable: readonly VariableRow[] = [
 export const fileTable: readonly VariableRow[] = [
   { name: "key", help: "This device's private key, in the state directory; never copy it" },
   { name: "peers.json", help: "The paired devices and their grants" },
-  { name: "run/PID.sock", help: "Where `lockstep status` asks a running process" },
+  { name: "run/PID.sock", help: "Where `lockstep status`, `flush` and `resume` ask a process" },
 ];

@@ -1,13 +1,14 @@
 /**
  * Where a running command says how it is: a UNIX socket `run/<pid>.sock` in the state directory.
  * Whoever connects says what it wants (`status`, or `resume` after a halt) and gets one line of
- * JSON and the end of the stream. Who says nothing gets the status after a moment.
+ * JSON and the end of the stream. Who says nothing gets the status after a moment. What takes
+ * longer keeps its connection (control-talk.ts).
  *
  * Invariants: `run` is 0700 and ours, so only this user (and root) can connect; a socket that
  * refuses connections and whose process is gone is removed; publishing never stops a sync: what is
  * wrong is logged. Status is a convenience, the sync is not.
- * Limits: controlClientsMax at a time, controlMs each; requestBytes for what is asked,
- * statusBytesMax for an answer, socketsMax asked.
+ * Limits: controlClientsMax at a time beside those that wait, controlMs each; requestBytesMax for
+ * what is asked, statusBytesMax for an answer, socketsMax asked.
  * A path of a UNIX socket holds 107 bytes: a longer one is reached through /proc/self/fd.
  * Source: unix(7), proc(5).
  */
@@ -24,12 +25,13 @@ import { connect, createServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import { join } from "node:path";
 import type { Log } from "../world/index.ts";
+import { type Asked, talkAt, type TalkAnswers, talkCountMax, Talks } from "./control-talk.ts";
 
 const controlClientsMax = 16;
 const controlMs = 2_000;
 /** A client of an earlier version asks for the status by saying nothing. */
 const requestMs = 100;
-const requestBytes = 64;
+const requestBytesMax = 1 << 17;
 const statusBytesMax = 1 << 20;
 const socketsMax = 256;
 const socketPathBytesMax = 107;
@@ -50,6 +52,7 @@ export type ResumeAnswer = { readonly resumed: readonly string[] } | { readonly 
 export interface ControlAnswers {
   describe: () => unknown;
   resume: () => ResumeAnswer;
+  talks: TalkAnswers;
 }
 
 /**
@@ -61,8 +64,9 @@ export function publishStatus(
   describe: () => unknown,
   log: Log = standardError,
   resume: () => ResumeAnswer = () => ({ refused: "it has no halts" }),
+  talks: TalkAnswers = {},
 ): Published {
-  const answers = { describe, resume };
+  const answers = { describe, resume, talks };
   const folder = join(stateDir, "run");
   try {
     prepareFolder(folder);
@@ -94,6 +98,19 @@ export async function requestResume(
 ): Promise<ProcessStatus["status"]> {
   const answer = await ask(join(stateDir, "run"), pid, "resume");
   return answer?.status;
+}
+
+/** Asks one process for what may take a while. `told` hears what it says meanwhile. */
+export function openTalk(
+  stateDir: string,
+  pid: number,
+  request: string,
+  told: (line: Readonly<Record<string, unknown>>) => void,
+): Asked {
+  const place = openPlace(join(stateDir, "run"), `${pid}.sock`);
+  const asked = talkAt(place.path, request, told);
+  void asked.ended.then(() => place.close());
+  return asked;
 }
 
 function pidsIn(folder: string): number[] {
@@ -155,10 +172,13 @@ function parseStatus(bytes: Buffer): Record<string, unknown> | undefined {
 }
 
 function serveStatus(place: Place, answers: ControlAnswers, log: Log): Published {
+  const talks = new Talks();
   const server: Server = createServer({ allowHalfOpen: true }, (socket) =>
-    hear(socket, (request) => answer(socket, request, answers)),
+    hear(socket, (request) => {
+      if (!talks.take(socket, request, answers.talks)) answer(socket, request, answers);
+    }),
   );
-  server.maxConnections = controlClientsMax;
+  server.maxConnections = controlClientsMax + talkCountMax;
   server.on("error", (error) => {
     log.write("warn", `\`lockstep status\` will not show this process: ${error.message}`);
   });
@@ -171,6 +191,7 @@ function serveStatus(place: Place, answers: ControlAnswers, log: Log): Published
     if (isClosed) return;
     isClosed = true;
     process.off("exit", close);
+    talks.close();
     // Also removes the socket.
     server.close();
     place.close();
@@ -191,14 +212,18 @@ function hear(socket: Socket, wanted: (request: string) => void): void {
     clearTimeout(timer);
     if (!isHeard) wanted(request);
     isHeard = true;
+    text = "";
   };
   const timer = setTimeout(() => heard("status"), requestMs);
   timer.unref();
-  socket.on("data", (part) => {
-    text += part.toString("latin1").slice(0, requestBytes);
+  socket.setEncoding("utf8");
+  socket.on("data", (part: string) => {
+    // Further lines are no requests.
+    if (isHeard) return;
+    text += part;
     const end = text.indexOf("\n");
     if (end >= 0) heard(text.slice(0, end));
-    else if (text.length >= requestBytes) heard(text);
+    else if (text.length >= requestBytesMax) heard("status");
   });
   socket.on("end", () => heard("status"));
 }

@@ -75,6 +75,8 @@ async function dispatch(invocation: Invocation, io: CommandIo): Promise<ExitCode
       const { runResume } = await import("./resume-command.ts");
       return await runResume({ source: text(options["source"]) }, io);
     }
+    case "flush":
+      return await flush(args, options, io);
     case "verify": {
       const { runVerify } = await import("./verify-command.ts");
       const [source = "", target = ""] = args;
@@ -96,6 +98,12 @@ async function dispatch(invocation: Invocation, io: CommandIo): Promise<ExitCode
 }
 
 type Options = Invocation["options"];
+
+async function flush(args: readonly string[], options: Options, io: CommandIo): Promise<ExitCode> {
+  const { runFlush } = await import("./flush-command.ts");
+  const choices = { source: text(options["source"]), timeout: text(options["timeout"]) };
+  return await runFlush({ targets: args, ...choices }, io);
+}
 
 async function sync(args: readonly string[], options: Options, io: CommandIo): Promise<ExitCode> {
   const { runSync } = await import("./sync-command.ts");

@@ -20,6 +20,7 @@ import { native, type Native } from "../world/node/index.ts";
 import { BackupDir, parseKeepDays } from "./backup-dirs.ts";
 import { type CommandIo, stateDirectory } from "./command-io.ts";
 import { publishStatus, type ResumeAnswer } from "./control-socket.ts";
+import { flushAnswers } from "./flush-desk.ts";
 import { haltsOf } from "./halts.ts";
 import { type IgnoreChoices, readIgnoreChoices } from "./ignore-options.ts";
 import { mappedInodes } from "./mapped-files.ts";
@@ -223,7 +224,8 @@ async function mirrorAll(
   };
   const resume = (): ResumeAnswer =>
     rootHalt.isOn ? rootHalt.resume() : resumeAll(runs, sourceMounts);
-  const published = publishStatus(stateDir, describe, io.world.log, resume);
+  const flush = flushAnswers(runs, source, backend.tellsExtents);
+  const published = publishStatus(stateDir, describe, io.world.log, resume, flush);
   // Timers of the engine do not keep the process alive; this one does.
   const ticker = setInterval(() => teller.tell(reports()), progressMs);
   io.onStop(() => {

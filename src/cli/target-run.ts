@@ -13,6 +13,7 @@ import type { CaptureBackend } from "../capture/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
 import { MountLog, type Problem, ProblemLog } from "../model/index.ts";
 import {
+  type Barrier,
   type DeletionLimit,
   type FreeLimit,
   makeScrub,
@@ -134,6 +135,21 @@ export class TargetRun {
 
   get state(): TargetState {
     return this.#state;
+  }
+
+  /** Of the target, as the user wrote it. */
+  get text(): string {
+    return this.#options.target.text;
+  }
+
+  /** See `Mirror.barrier`. */
+  barrier(barrier: Barrier): () => void {
+    return this.#mirror.barrier(barrier);
+  }
+
+  /** It is over, and not because a person has to look. */
+  get isGivenUp(): boolean {
+    return this.isOver && this.#failure?.kind !== "halt";
   }
 
   /** What ended it, if it could not go on. */

@@ -122,7 +122,7 @@ export class ContentReader {
     }
     this.#dirty.satisfy(node, size, Infinity);
     // Who tells of an append by the file's end as the target has it means what comes after this.
-    if (size > readTo) this.#dirty.addExtent(node, readTo, size);
+    if (size > readTo) this.#dirty.addChanged(node, readTo, size);
     return 0;
   }
 

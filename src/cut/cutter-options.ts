@@ -59,3 +59,7 @@ export interface CutCounters {
   rescans: number;
   filesScanned: number;
 }
+
+export function newCounters(): CutCounters {
+  return { epochs: 0, fuzzyEpochs: 0, rounds: 0, operations: 0, rescans: 0, filesScanned: 0 };
+}

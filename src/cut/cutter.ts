@@ -17,7 +17,8 @@ import { errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts"
 import { CommitFlag, type OpWriter } from "../wire/index.ts";
 import { ContentReader } from "./content-reader.ts";
 import { contentShare, isCounted } from "./content-share.ts";
-import type { CutCounters, CutterOptions } from "./cutter-options.ts";
+import { CutMarks } from "./cut-marks.ts";
+import { type CutCounters, type CutterOptions, newCounters } from "./cutter-options.ts";
 import { DeletionGuard } from "./deletion-guard.ts";
 import { tellDirectoryTimes } from "./directory-times.ts";
 import { DirectoryScanner } from "./directory-scanner.ts";
@@ -50,14 +51,8 @@ export class Cutter {
   readonly dirty: DirtySet;
   readonly stores: MappedStores;
   readonly rules: RuleFiles;
-  readonly counters: CutCounters = {
-    epochs: 0,
-    fuzzyEpochs: 0,
-    rounds: 0,
-    operations: 0,
-    rescans: 0,
-    filesScanned: 0,
-  };
+  readonly marks: CutMarks = new CutMarks();
+  readonly counters: CutCounters = newCounters();
   readonly #options: CutterOptions;
   readonly #files: Files;
   readonly #tree: Tree;
@@ -140,13 +135,8 @@ export class Cutter {
       planCompare: (node, stat) => this.#planCompare(node, stat),
       problem,
     });
-    this.#reader = new ContentReader(
-      options.files,
-      options.tree,
-      options.writer,
-      this.dirty,
-      options.hasRoom,
-    );
+    const { files, tree, writer, hasRoom } = options;
+    this.#reader = new ContentReader(files, tree, writer, this.dirty, hasRoom);
     this.#fileTasks = this.#makeFileTasks(problem);
     this.#mountChanges = this.#makeMountChanges();
   }
@@ -185,8 +175,7 @@ export class Cutter {
   #makeFileTasks(problem: (node: number, operation: string, result: number) => void): FileTasks {
     const { signatures } = this.#options;
     const isSeeding = (): boolean => this.#liveWanted;
-    const { dirty } = this;
-    const reader = this.#reader;
+    const [dirty, reader] = [this.dirty, this.#reader];
     return new FileTasks({
       ...this.#options,
       dirty,
@@ -312,7 +301,10 @@ export class Cutter {
       }
       this.dirty.conflict = false;
     } else if (this.dirty.isEmpty) {
+      this.marks.rested(this.#epoch);
       return false;
+    } else if (this.#round > 0) {
+      this.#planDone();
     }
     this.#plan();
     return true;
@@ -337,6 +329,7 @@ export class Cutter {
       this.guard.live(this.#options.clock.monotonicUs());
     }
     this.onCommit(this.#epoch, live, this.epochOldestUs, wallMs);
+    this.#planDone();
     this.epochOldestUs = Infinity;
     this.#round = 0;
     this.dirty.beginEpoch();
@@ -345,6 +338,11 @@ export class Cutter {
       if (this.#tree.isLive(node)) this.dirty.addExtent(node, 0, Infinity);
     }
     postponed.length = 0;
+  }
+
+  /** All that was planned is sent, or needed no operation. A rescan may be of what was put back. */
+  #planDone(): void {
+    if (!this.dirty.rescan) this.marks.done(this.#epoch, this.dirty.putBackCount);
   }
 
   /** Nodes whose content is to be read in the next epoch. */
@@ -358,7 +356,7 @@ export class Cutter {
     this.epochOldestUs = Math.min(this.epochOldestUs, dirty.oldestUs);
     if (this.#planOrdered()) return;
     dirty.takeOldestUs();
-    if (this.#readLone()) return;
+    if (this.#readLone()) return this.marks.planned(dirty.putBackCount);
     resolvePaths(this.#files, this.#tree, this.#directories, this.#options.rootPath, dirty, () => {
       if (this.#mountChanges?.scanUnheard() !== true) dirty.rescan = true;
     });
@@ -382,12 +380,14 @@ export class Cutter {
     this.#planNodes();
     this.#tasks.putFirst();
     dirty.clearMoved();
+    if (dirty.isEmpty && this.#postponed.length === 0) this.marks.planned(dirty.putBackCount);
   }
 
   /** A part of a file that is being written in order, an epoch of its own. */
   #planOrdered(): boolean {
     // Stores are told late: they may be older than what was written.
-    if (this.#round > 1 || this.#liveWanted || this.stores.count > 0) return false;
+    const { stores, marks } = this;
+    if (this.#round > 1 || this.#liveWanted || stores.count > 0 || marks.isAnySet) return false;
     const part = this.dirty.takeOrdered(this.#options.orderedBytes ?? orderedBytesMax);
     if (part === undefined) return false;
     if (this.rules.isRuleFile(part.node)) this.rules.fileChanged(part.node);
@@ -564,8 +564,8 @@ export class Cutter {
     const isTold = dirFd >= 0 && this.#metadata.compare(node, stat, dirFd, name);
     if (dirFd < 0 && !isGone(dirFd)) this.#problem(node, "open", dirFd);
     else if (dirFd < 0) this.dirty.addMetadata(node);
-    if (differs || this.#metadata.isSuspect(node, stat, isTold))
-      this.#planExtent(node, 0, Infinity, weight);
+    const isRead = differs || this.#metadata.isSuspect(node, stat, isTold);
+    if (isRead) this.#planExtent(node, 0, Infinity, weight);
     else this.#metadata.tellTimes(node, stat);
   }
 
@@ -588,7 +588,7 @@ export class Cutter {
     this.stores.settle(
       nowUs,
       (node) => this.#sources.getNamed(node),
-      (node, from, to) => this.dirty.addExtent(node, from, to),
+      (node, from, to) => this.dirty.addChanged(node, from, to),
     );
   }
 

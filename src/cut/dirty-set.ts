@@ -82,6 +82,8 @@ export class DirtySet implements ChangeSink {
   /** Monotonic µs of the oldest change told since the last `takeOldest`; Infinity when none. */
   #oldestUs = Infinity;
   changeCount = 0;
+  /** Times that the cut itself has put something here, rather than capture. */
+  putBackCount = 0;
 
   /**
    * `onStore` hears of stores through shared mappings, which need write-protecting anew: those of
@@ -310,6 +312,12 @@ export class DirtySet implements ChangeSink {
 
   /** Marks a range by node id: for the planner itself. */
   addExtent(node: number, from: number, to: number): DirtyNode {
+    this.putBackCount++;
+    return this.addChanged(node, from, to);
+  }
+
+  /** The same for a range that has changed since it was read, or has become readable only now. */
+  addChanged(node: number, from: number, to: number): DirtyNode {
     this.#ordered.changed(node);
     return this.#addExtent(node, from, to);
   }
@@ -326,6 +334,7 @@ export class DirtySet implements ChangeSink {
   }
 
   addMetadata(node: number): DirtyNode {
+    this.putBackCount++;
     this.#ordered.interrupted();
     const dirty = this.#dirty(node);
     dirty.metadata = true;
@@ -333,6 +342,11 @@ export class DirtySet implements ChangeSink {
   }
 
   addName(parent: number, name: Uint8Array, change: number, attempts = 0): void {
+    this.putBackCount++;
+    this.#addName(parent, name, change, attempts);
+  }
+
+  #addName(parent: number, name: Uint8Array, change: number, attempts: number): void {
     this.#ordered.interrupted();
     const key = `${parent}/${latin1(name)}`;
     const known = this.#names.get(key);
@@ -351,6 +365,7 @@ export class DirtySet implements ChangeSink {
 
   /** Scans the directory in the next round: its path could not be followed in this one. */
   addScan(node: number, deep: boolean, attempts: number): void {
+    this.putBackCount++;
     this.#ordered.interrupted();
     this.#scans.set(node, { deep, attempts });
     this.conflict = true;
@@ -410,21 +425,21 @@ export class DirtySet implements ChangeSink {
     const node = this.#tree.byInode(ino, gen);
     if (node === 0) return this.#hold(() => this.appended(ino, gen, timeUs));
     this.#told(timeUs);
-    this.addExtent(node, this.#tree.size[node]!, Infinity);
+    this.addChanged(node, this.#tree.size[node]!, Infinity);
   }
 
   truncated(ino: number, gen: number, size: number, timeUs: number): void {
     const node = this.#tree.byInode(ino, gen);
     if (node === 0) return this.#hold(() => this.truncated(ino, gen, size, timeUs));
     this.#told(timeUs);
-    this.addExtent(node, Math.min(size, this.#tree.size[node]!), Infinity);
+    this.addChanged(node, Math.min(size, this.#tree.size[node]!), Infinity);
   }
 
   unknownContent(ino: number, gen: number): void {
     const node = this.#tree.byInode(ino, gen);
     if (node === 0) return this.#hold(() => this.unknownContent(ino, gen));
     this.#told(Infinity);
-    this.addExtent(node, 0, Infinity);
+    this.addChanged(node, 0, Infinity);
   }
 
   stored(ino: number, gen: number, from: number, to: number): void {
@@ -473,7 +488,7 @@ export class DirtySet implements ChangeSink {
       );
     }
     this.#told(Infinity);
-    this.addName(parent, name, change);
+    this.#addName(parent, name, change, 0);
   }
 
   path(path: Uint8Array, start: PathStart, truncatedTo: number): void {
@@ -487,7 +502,7 @@ export class DirtySet implements ChangeSink {
   lost(ino: number, gen: number): void {
     const node = this.#tree.byInode(ino, gen);
     if (node === 0) return this.#hold(() => this.lost(ino, gen));
-    this.addExtent(node, 0, Infinity).metadata = true;
+    this.addChanged(node, 0, Infinity).metadata = true;
   }
 
   /** A drain ended with more to tell: what was read may have changed, though nobody said so. */

@@ -175,3 +175,24 @@ test("a file with dirty pages all over costs a bounded number of extents", () =>
     assert.ok(told.some(([, from, to]) => from <= index * page && (index + 1) * page <= to));
   }
 });
+
+test("what is hastened is due at once, and clean when all of it has been cleaned", () => {
+  const dirty = [7];
+  const { files } = fake(dirty);
+  const stores = new MappedStores(files);
+  assert.equal(stores.hasten(0)(), true);
+  stores.add(3, 0, page, 0);
+  stores.add(4, 7 * page, 8 * page, 0);
+  const isClean = stores.hasten(1);
+  assert.equal(stores.nextDueUs, 1);
+  assert.equal(isClean(), false);
+  // A page of file 4 is just being written out.
+  assert.deepEqual(settle(stores, 1), [[3, 0, page]]);
+  assert.equal(isClean(), false);
+  // What is stored later is not waited for.
+  stores.add(3, 0, page, 2);
+  dirty.length = 0;
+  assert.deepEqual(settle(stores, stores.nextDueUs).slice(-1), [[4, 7 * page, 8 * page]]);
+  stores.add(4, 7 * page, 8 * page, 3);
+  assert.equal(isClean(), true);
+});

@@ -99,6 +99,13 @@ export class MappedStores {
     if (extents.isEmpty) this.#resting.delete(node);
   }
 
+  /** What rests need not rest any longer. Gives a question: has all of it been cleaned? */
+  hasten(nowUs: number): () => boolean {
+    const hastened = [...this.#resting];
+    for (const [, resting] of hastened) resting.dueUs = Math.min(resting.dueUs, nowUs);
+    return () => !hastened.some(([node, resting]) => this.#resting.get(node) === resting);
+  }
+
   forget(node: number): void {
     this.#resting.delete(node);
     this.#paces.delete(node);

@@ -231,6 +231,12 @@ export class RuleFiles {
     this.nextDueUs = Math.min(this.nextDueUs, this.#clock.monotonicUs() + delayUs);
   }
 
+  /** Whether what a rule file said before its last change still counts. */
+  get isResting(): boolean {
+    for (const { former } of this.#folders.values()) if (former !== undefined) return true;
+    return false;
+  }
+
   /** What was said before a change no longer counts, if it has rested. */
   settle(nowUs: number): void {
     if (nowUs < this.nextDueUs) return;

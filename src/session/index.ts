@@ -1,5 +1,6 @@
 export { BackupRetention } from "../apply/index.ts";
 export type { BackupPlace } from "../apply/index.ts";
+export type { Barrier, ReachedCut } from "./barriers.ts";
 export { programVersion } from "./greeting.ts";
 export { deletionLimitDefault } from "../cut/index.ts";
 export type { DeletionLimit } from "../cut/index.ts";

@@ -22,6 +22,7 @@ import {
   type Timer,
   type World,
 } from "../world/index.ts";
+import type { Barrier } from "./barriers.ts";
 import { HaltState } from "./halt.ts";
 import type { Scrub } from "./scrub.ts";
 import type { SourceStatus } from "./source-options.ts";
@@ -120,6 +121,24 @@ export class Mirror {
   status(): SourceStatus | undefined {
     return this.#session?.status();
   }
+
+  /**
+   * `reached` is called when the target has everything that was written before this call, over as
+   * many links as that takes; never, when the mirror ends before. Gives how to wait no longer.
+   */
+  barrier(barrier: Barrier): () => void {
+    const own: Barrier = {
+      ...barrier,
+      reached: (cut) => {
+        if (this.#barriers.delete(own)) barrier.reached(cut);
+      },
+    };
+    this.#barriers.add(own);
+    this.#session?.barrier(own);
+    return () => this.#barriers.delete(own);
+  }
+
+  readonly #barriers: Set<Barrier> = new Set();
 
   /** What it waits for, if it is halted. */
   get halt(): SyncError | undefined {
@@ -268,6 +287,7 @@ export class Mirror {
         this.#isChecksumWanted = false;
         onLive();
         this.#options.onLive();
+        for (const barrier of this.#barriers) session.barrier(barrier);
       },
     });
     this.#session = session;

@@ -30,6 +30,7 @@ import {
   type Welcome,
 } from "../wire/index.ts";
 import { Asker } from "./asker.ts";
+import { type Barrier, Barriers } from "./barriers.ts";
 import { beginManifest } from "./begin-manifest.ts";
 import {
   asFailure,
@@ -65,6 +66,7 @@ export class SourceSession {
   readonly #options: SourceSessionOptions;
   readonly #tree: Tree = new Tree();
   readonly #cutter: Cutter;
+  readonly #barriers: Barriers;
   readonly #asker: Asker;
   readonly #reader: FrameReader;
   readonly #control: OpWriter;
@@ -131,6 +133,14 @@ export class SourceSession {
     // In order with the operations: the answer is to tell of what was sent before it.
     this.#asker = new Asker(world.entropy, (ask) => this.#writer.control(FrameType.ask, ask));
     this.#cutter = this.#makeCutter();
+    this.#barriers = new Barriers({
+      cutter: this.#cutter,
+      tree: this.#tree,
+      clock: world.clock,
+      acked: () => this.#acked,
+      drain: () => this.#capture.wakeNow(),
+      wakeCut: () => this.#cut.wake(),
+    });
     options.backend.share?.attach(this.#listener());
   }
 
@@ -145,7 +155,7 @@ export class SourceSession {
         const node = this.#tree.byInode(ino, gen);
         if (node === 0) return;
         stores.cleaned(node, from, to);
-        dirty.addExtent(node, from, to);
+        dirty.addChanged(node, from, to);
       },
     };
   }
@@ -199,6 +209,11 @@ export class SourceSession {
    */
   kernelReadable(): void {
     if (!this.#quick.take(undefined)) this.#capture.wakeNow();
+  }
+
+  /** Nothing comes of it while the target is not live, or when the session ends before. */
+  barrier(barrier: Barrier): void {
+    if (this.#isLive && this.#phase === "mirroring") this.#barriers.add(barrier);
   }
 
   /** Sends what has happened so far, then ends. */
@@ -283,6 +298,7 @@ export class SourceSession {
     let more = true;
     for (let i = 0; i < drainCountPerStep && more; i++) more = backend.drain(this.#cutter.dirty);
     if (more) this.#unfinished();
+    else this.#barriers.drained();
     return more;
   }
 
@@ -355,6 +371,7 @@ export class SourceSession {
     this.#cutter.guard.tick(now);
     rules.settle(now);
     if (stores.count > 0) this.#cutter.settleStores(context.stopping ? Infinity : now);
+    this.#barriers.step();
     const more = this.#cutOn();
     this.#flushOutbox();
     // What it wrote may have been all that was in its way; if not, #stepSend or #onAck wakes it.
@@ -542,6 +559,7 @@ export class SourceSession {
         this.#options.onLive();
       }
     }
+    this.#barriers.acked();
     if (this.#isCutShort) this.#cut.wakeNow();
   }
 
