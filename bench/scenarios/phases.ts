@@ -9,12 +9,14 @@
  * has changed shows a late one, too.
  */
 import { ratioByRound, showNumber, showRatio, summarize } from "../measures.ts";
+import { run } from "../processes.ts";
 import { compareTrees } from "../programs.ts";
 import { type Phase, type Seeder, seeders } from "../subjects/index.ts";
 import type { Usage } from "../usage.ts";
 import { type Pair, withPair } from "../workspace.ts";
 import { Field, type ScenarioResult, type Settings } from "./scenario.ts";
 
+const syncMs = 600_000;
 const mebibyte = 1024 * 1024;
 
 export interface TreePlan {
@@ -85,6 +87,8 @@ async function measureTurn(
   round: number,
 ): Promise<TreeTurn> {
   await plan.makeSource(pair.source);
+  // What the bench has written must not be written back, or throttle, while a product is timed.
+  await run("sync", ["-f", pair.source], { timeoutMs: syncMs });
   const phases = await seeder.run(pair, plan.restarts);
   const { equalNs, different, extra } = await compareTrees(pair.source, pair.target, 0);
   return { subject: seeder.name, round, phases, equalNs, wrong: different + extra };
