@@ -96,5 +96,6 @@ NAPI_MODULE_INIT()
 	inotify_exports(env, exports);
 	delta_exports(env, exports);
 	lane_exports(env, exports);
+	express_exports(env, exports);
 	return exports;
 }

@@ -49,6 +49,7 @@ void capture_exports(napi_env env, napi_value exports);
 void inotify_exports(napi_env env, napi_value exports);
 void delta_exports(napi_env env, napi_value exports);
 void lane_exports(napi_env env, napi_value exports);
+void express_exports(napi_env env, napi_value exports);
 
 /* statfs magics of filesystems that are treated in a way of their own. */
 #define EXT_MAGIC 0xEF53
@@ -60,6 +61,8 @@ void lane_exports(napi_env env, napi_value exports);
 /* fs.c: one stat as 16 doubles; see src/world/files.ts for the slots. */
 #define STAT_SLOTS 16
 int stat_into(int dirfd, const char *name, double *out);
+/* The same of an open file, without generation (0) and attributes (-1). 0, or -1 with errno set. */
+int stat_brief(int fd, double *out);
 /* Inode numbers beyond 2^53 are folded, the same way everywhere, to fit a JavaScript number. */
 double fold_inode(uint64_t ino);
 /* attributes.c: a path below a descriptor, in a static buffer, for calls without an *at form. */
@@ -68,5 +71,28 @@ ssize_t list_attributes(int dirfd, const char *name, char *list, size_t size);
 /* fs.c: inode and generation of a file handle; false when its type is not known. */
 bool handle_identity(uint32_t fs_magic, int type, const uint8_t *handle, uint32_t bytes,
 		     uint64_t *ino, uint32_t *gen);
+
+/*
+ * What the express lane (express.c) has the others do; each gets the data of a handle of its own.
+ *
+ * poll.c: `first` is tried before JavaScript is called for a descriptor that is readable; when it
+ * returns true JavaScript is told so. NULL takes it back.
+ */
+void poll_try_first(void *poll, bool (*first)(void *data), void *data);
+/* capture.c: whether a plain write to a file of the root's filesystem is all there is to tell. */
+struct lone_write {
+	double key;
+	uint32_t gen;
+	uint64_t position, length, time_ns;
+};
+bool capture_lone(void *capture, struct lone_write *out);
+/* That write has been dealt with. */
+void capture_pass_lone(void *capture);
+/* tls.c: the handshake is done, and nothing waits to be sent. */
+bool tls_is_clear(const void *tls);
+/* As tlsWrite. */
+int64_t tls_put(void *tls, const uint8_t *from, size_t length);
+/* As tlsRead. */
+int64_t tls_get(void *tls, uint8_t *into, size_t room);
 
 #endif

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -97,6 +98,53 @@ static void drain_ring(struct capture_state *c, struct out *o)
 		if (!(header & RING_DISCARDED) && !put_event(c, o, (struct ls_event *)record)) return;
 		ring_pass(&c->ring, header);
 	}
+}
+
+/* Names that a drain would find. */
+static bool has_names(struct group *g)
+{
+	int waiting = 0;
+	if (g->names_fd < 0) return false;
+	return g->raw_at < g->raw_end || ioctl(g->names_fd, FIONREAD, &waiting) || waiting > 0;
+}
+
+/* The event that is alone in the ring, and its header. */
+static struct ls_event *lone_event(const struct ring *r, u32 *header)
+{
+	struct ls_event *e = (struct ls_event *)ring_record(r, header);
+	if (!e || *header & RING_DISCARDED) return NULL;
+	uint64_t next = *r->consumer + ((*header + 8 + 7) & ~7ull);
+	return next == __atomic_load_n((uint64_t *)r->producer, __ATOMIC_ACQUIRE) ? e : NULL;
+}
+
+bool capture_lone(void *capture, struct lone_write *out)
+{
+	struct capture_state *c = capture;
+	u32 header;
+	if (!c->skeleton || c->group_count != 1) return false;
+	ring_stay_awake(&c->ring);
+	const struct ls_event *e = lone_event(&c->ring, &header);
+	if (!e || e->op != LS_OP_WRITE || e->flags || e->filesystem || !e->ino) return false;
+	u64 dropped = __atomic_load_n(&c->skeleton->bss->dropped, __ATOMIC_ACQUIRE);
+	if (dropped != c->dropped_seen || c->skeleton->bss->lost_all || has_names(c->groups[0]))
+		return false;
+	/* What is told of bytes while names are asked for may be older than those. */
+	if (lone_event(&c->ring, &header) != e) return false;
+	*out = (struct lone_write){
+		.key = inode_key(c, e->ino, 0),
+		.gen = e->gen,
+		.position = e->pos,
+		.length = e->len,
+		.time_ns = e->time_ns,
+	};
+	return true;
+}
+
+void capture_pass_lone(void *capture)
+{
+	struct capture_state *c = capture;
+	u32 header;
+	if (ring_record(&c->ring, &header)) ring_pass(&c->ring, header);
 }
 
 static long map_call(int command, int map, void *key, void *next)

@@ -140,6 +140,11 @@ static int fill(int dirfd, const char *name, double *out)
 	return 0;
 }
 
+int stat_brief(int fd, double *out)
+{
+	return fill(fd, "", out);
+}
+
 static int identify_into(int dirfd, const char *name, double *out)
 {
 	if (fill(dirfd, name, out)) return -1;
@@ -181,7 +186,7 @@ FUNCTION(fn_fstat)
 	struct args a = args_of(env, info);
 	struct bytes out = arg_bytes(&a, 1);
 	if (out.length < STAT_SLOTS * 8) return bad_name(env);
-	return result(env, fill(arg_int(&a, 0), "", (double *)out.data));
+	return result(env, stat_brief(arg_int(&a, 0), (double *)out.data));
 }
 
 /*

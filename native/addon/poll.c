@@ -29,11 +29,18 @@ struct poll {
 	napi_ref callback;
 	napi_async_context context;
 	struct uv_handle *handle;
+	bool (*first)(void *data);
+	void *first_data;
 };
+
+/* Told in the place of events: what was readable has been dealt with. */
+#define POLL_DEALT 16
 
 static void on_ready(struct uv_handle *handle, int status, int events)
 {
 	struct poll *p = handle->data;
+	if (status == 0 && events == UV_READABLE && p->first && p->first(p->first_data))
+		events = POLL_DEALT;
 	napi_handle_scope scope;
 	napi_value function, global, ignored, argument;
 	napi_open_handle_scope(p->env, &scope);
@@ -47,6 +54,13 @@ static void on_ready(struct uv_handle *handle, int status, int events)
 		napi_fatal_exception(p->env, error);
 	}
 	napi_close_handle_scope(p->env, scope);
+}
+
+void poll_try_first(void *poll, bool (*first)(void *data), void *data)
+{
+	struct poll *p = poll;
+	p->first = first;
+	p->first_data = data;
 }
 
 static void on_closed(struct uv_handle *handle)

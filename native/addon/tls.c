@@ -390,6 +390,28 @@ FUNCTION(tls_handshake)
 	return outcome(env, r == 0 ? TLS_CUT : r);
 }
 
+int64_t tls_get(void *tls, uint8_t *into, size_t room)
+{
+	struct tls *t = tls;
+	if (!t->ssl) return -EBADF;
+	size_t total = 0;
+	bool more = true;
+	while (total < room && more) {
+		prepare();
+		int got = SSL_read(t->ssl, into + total, (int)(room - total));
+		if (got <= 0) {
+			int64_t why = meaning(t, got);
+			if (owed(t)) flush(t); /* an alert */
+			return total == 0 ? why : (int64_t)total * 2 + (why != -EAGAIN);
+		}
+		total += (size_t)got;
+		more = SSL_has_pending(t->ssl);
+	}
+	/* An answer to the peer's TLS, if there is one; what fails here fails with the next write. */
+	if (owed(t)) flush(t);
+	return (int64_t)total * 2 + more;
+}
+
 /*
  * tlsRead(handle, into): twice the bytes read, plus 1 when there is more to read or to learn
  * already; 0 when the peer has said that it sends no more.
@@ -397,26 +419,35 @@ FUNCTION(tls_handshake)
 FUNCTION(tls_read)
 {
 	struct args a = args_of(env, info);
-	struct tls *t = tls_of(&a);
 	struct bytes into = arg_bytes(&a, 1);
-	if (!t->ssl) return outcome(env, -EBADF);
-	size_t total = 0;
-	bool more = true;
-	while (total < into.length && more) {
+	return outcome(env, tls_get(tls_of(&a), into.data, into.length));
+}
+
+bool tls_is_clear(const void *tls)
+{
+	const struct tls *t = tls;
+	return t->ssl && owed(t) == 0;
+}
+
+int64_t tls_put(void *tls, const uint8_t *from, size_t length)
+{
+	struct tls *t = tls;
+	size_t at = 0;
+	int64_t why = owed(t) ? flush(t) : 0;
+	while (why == 0 && at < length && owed(t) < OWED_BYTES_MAX) {
 		prepare();
-		int got = SSL_read(t->ssl, into.data + total, (int)(into.length - total));
-		if (got <= 0) {
-			int64_t why = meaning(t, got);
-			if (owed(t)) flush(t); /* an alert */
-			if (total == 0) return outcome(env, why);
-			return outcome(env, (int64_t)total * 2 + (why != -EAGAIN));
+		int put = SSL_write(t->ssl, from + at, (int)(length - at));
+		if (put <= 0) {
+			why = meaning(t, put);
+			if (why == 0) why = -EPIPE;
+			break;
 		}
-		total += (size_t)got;
-		more = SSL_has_pending(t->ssl);
+		at += (size_t)put;
+		if (owed(t) >= SEND_BYTES && at < length) why = flush(t);
 	}
-	/* An answer to the peer's TLS, if there is one; what fails here fails with the next write. */
-	if (owed(t)) flush(t);
-	return outcome(env, (int64_t)total * 2 + more);
+	if (why == 0) why = flush(t);
+	if (why < 0 && at == 0) return why;
+	return (int64_t)at + ((int64_t)owed(t) << WRITE_BITS);
 }
 
 /*
@@ -428,25 +459,10 @@ FUNCTION(tls_write)
 	struct args a = args_of(env, info);
 	struct tls *t = tls_of(&a);
 	struct bytes from = arg_bytes(&a, 1);
-	size_t at = arg_uint(&a, 2), length = arg_uint(&a, 3), end = at + length;
+	size_t at = arg_uint(&a, 2), length = arg_uint(&a, 3);
 	if (!t->ssl) return outcome(env, -EBADF);
-	if (end > from.length || length >> WRITE_BITS) return outcome(env, -EINVAL);
-	size_t begin = at;
-	int64_t why = owed(t) ? flush(t) : 0;
-	while (why == 0 && at < end && owed(t) < OWED_BYTES_MAX) {
-		prepare();
-		int put = SSL_write(t->ssl, from.data + at, (int)(end - at));
-		if (put <= 0) {
-			why = meaning(t, put);
-			if (why == 0) why = -EPIPE;
-			break;
-		}
-		at += (size_t)put;
-		if (owed(t) >= SEND_BYTES && at < end) why = flush(t);
-	}
-	if (why == 0) why = flush(t);
-	if (why < 0 && at == begin) return outcome(env, why);
-	return outcome(env, (int64_t)(at - begin) + ((int64_t)owed(t) << WRITE_BITS));
+	if (at + length > from.length || length >> WRITE_BITS) return outcome(env, -EINVAL);
+	return outcome(env, tls_put(t, from.data + at, length));
 }
 
 /* tlsEnd(handle): tells the peer that nothing more comes. 1 when told. */

@@ -42,6 +42,8 @@ export interface GraphOptions {
   readonly stepsPerTurnMax: number;
   /** Limits for actors that do not bring their own. */
   readonly restarts: RestartLimits;
+  /** Called whenever an actor of a troupe is marked to step, which it does later. */
+  readonly marked?: () => void;
   /** Called once, when the graph has failed. */
   readonly failed: (failure: GraphFailure) => void;
 }
@@ -290,6 +292,10 @@ export class Graph implements TroupeHost {
   }
 
   /** A run has ended: others that became ready meanwhile get a turn, and a vote may be due. */
+  onMark(): void {
+    this.#options.marked?.();
+  }
+
   onTurnEnd(): void {
     if (!this.isRunning) return;
     for (const troupe of this.#troupes.values()) troupe.deferIfReady();

@@ -24,6 +24,8 @@ export interface TroupeHost {
   /** A run or a vote is going on. */
   busy: boolean;
   supervise(subject: Supervised, cause: unknown): boolean;
+  /** An actor is going to step. */
+  onMark(): void;
   /** A run has ended. */
   onTurnEnd(): void;
 }
@@ -61,6 +63,7 @@ export class Troupe implements CellHost {
 
   onReady(): void {
     this.#readyCount += 1;
+    this.#host.onMark();
     this.deferIfReady();
   }
 
@@ -82,6 +85,7 @@ export class Troupe implements CellHost {
       // Not mark(): that would defer a turn, which this very call makes needless.
       party.ready = true;
       this.#readyCount += 1;
+      this.#host.onMark();
     }
     this.run();
   }

@@ -61,6 +61,8 @@ export class Applier implements Operations {
   mounts: readonly string[] = [];
   readonly #held: Set<number> = new Set();
   #operationCount = 0;
+  /** The content of the next WRITE is in the file already. */
+  isWritten = false;
   /** Of a directory whose descriptor is not needed any more. */
   closeDirectory: (fd: number) => void = (fd) => void this.#files.close(fd);
 
@@ -93,6 +95,11 @@ export class Applier implements Operations {
   /** One past the largest node id in use: the next new one. */
   get endId(): number {
     return this.#tree.endId;
+  }
+
+  /** Descriptor of a file with a name that is open for writing, or -1. */
+  peekWritable(node: number): number {
+    return this.staged.has(node) ? -1 : this.#writable.peek(node);
   }
 
   get stagedOpenCount(): number {
@@ -193,10 +200,12 @@ export class Applier implements Operations {
   write(node: number, position: number, bytes: Uint8Array, start: number, end: number): void {
     this.#operationCount++;
     const fd = this.#writableFd(node);
-    const result = this.#files.pwrite(fd, bytes, start, end - start, position);
+    const length = end - start;
+    const result = this.isWritten ? 0 : this.#files.pwrite(fd, bytes, start, length, position);
+    this.isWritten = false;
     if (result < 0) this.#check(result, node, "write");
     const tree = this.#tree;
-    tree.size[node] = Math.max(tree.size[node]!, position + end - start);
+    tree.size[node] = Math.max(tree.size[node]!, position + length);
   }
 
   zero(node: number, position: number, length: number): void {
@@ -569,8 +578,7 @@ export class Applier implements Operations {
   #check(result: number, node: number, operation: string): number {
     if (result >= 0) return result;
     const path = this.#tree.isLive(node) ? this.#tree.path(node) : "?";
-    const message = `${operation} ${path}: ${errnoName(result)}`;
-    throw failedCall(result, message, this.mounts);
+    throw failedCall(result, `${operation} ${path}: ${errnoName(result)}`, this.mounts);
   }
 
   /** The result of setting metadata: what is refused is a problem of that path alone. */
@@ -583,15 +591,10 @@ export class Applier implements Operations {
   #problem(node: number, operation: string, result: number): void {
     const staged = this.staged.get(node);
     if (staged !== undefined) {
-      staged.refused ??= new Map();
-      staged.refused.set(operation, result);
+      (staged.refused ??= new Map()).set(operation, result);
       return;
     }
-    this.#problems.add({
-      side: "target",
-      path: this.#tree.path(node),
-      operation,
-      errno: errnoName(result),
-    });
+    const path = this.#tree.path(node);
+    this.#problems.add({ side: "target", path, operation, errno: errnoName(result) });
   }
 }

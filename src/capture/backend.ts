@@ -99,6 +99,12 @@ export interface CaptureShare {
   cleaned(ino: number, gen: number, from: number, to: number): void;
 }
 
+/** Handles of the addon, for an express lane. */
+export interface CaptureHandles {
+  readonly poll: unknown;
+  readonly capture: unknown;
+}
+
 export interface CaptureBackend {
   readonly name: BackendName;
   /** Absent: whoever drains is the only listener. */
@@ -107,8 +113,13 @@ export interface CaptureBackend {
   readonly tellsExtents: boolean;
   /** Records lost so far (each was also told by `lost` or `overflow`). */
   readonly droppedCount: number;
-  /** Calls `readable` on the event loop whenever events wait. Called once. */
-  start(readable: () => void): void;
+  /** What the addon knows it by, once it is started; absent where there is no such thing. */
+  readonly handles?: CaptureHandles | undefined;
+  /**
+   * Calls `readable` on the event loop whenever events wait; `isDealt`: an express lane has taken
+   * them already. Called once.
+   */
+  start(readable: (isDealt?: boolean) => void): void;
   /** Tells what has happened. True when more waits than fitted: call again. */
   drain(sink: ChangeSink): boolean;
   /**

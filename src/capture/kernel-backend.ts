@@ -5,8 +5,8 @@
  * In: the addon's drain. Out: calls of a ChangeSink. Allocates only for names.
  */
 import { assert, SyncError } from "../base/index.ts";
-import type { Files, Kernel } from "../world/index.ts";
-import { type BackendName, type CaptureBackend, type ChangeSink } from "./backend.ts";
+import { type Files, type Kernel, PollEvent } from "../world/index.ts";
+import type { BackendName, CaptureBackend, CaptureHandles, ChangeSink } from "./backend.ts";
 import { CaptureMode, RecordFlag, RecordKind, recordSlots, RecordSlot } from "./records.ts";
 
 /** Bytes of the eBPF ring: a power of two. 16 MiB hold some 300,000 writes not yet drained. */
@@ -77,8 +77,14 @@ class KernelBackend implements CaptureBackend {
     return dropped + this.#overflows;
   }
 
-  start(readable: () => void): void {
-    this.#poll = this.#kernel.pollStart(this.#kernel.captureFd(this.#handle), readable);
+  get handles(): CaptureHandles | undefined {
+    const isUsable = this.tellsExtents && this.#poll !== undefined && !this.#isClosed;
+    return isUsable ? { poll: this.#poll, capture: this.#handle } : undefined;
+  }
+
+  start(readable: (isDealt: boolean) => void): void {
+    const ready = (events: number): void => readable(events === PollEvent.dealt);
+    this.#poll = this.#kernel.pollStart(this.#kernel.captureFd(this.#handle), ready);
   }
 
   drain(sink: ChangeSink): boolean {

@@ -183,6 +183,7 @@ class Server {
       world: this.#io.world,
       files,
       lanes: native(),
+      express: native(),
       spool: { files, dirFd: this.#stateFd },
       privileged: process.getuid?.() === 0,
       ...(this.#minFree === undefined ? {} : { minFree: this.#minFree }),

@@ -32,6 +32,7 @@ const status: SourceStatus = {
   changes: 9,
   roundTripUs: 100,
   lagUs: 1500,
+  epochsAhead: 0,
   ackedWallMs: 0,
 };
 

@@ -101,6 +101,7 @@ export class TargetRun {
     this.#mirror = new Mirror({
       world: io.world,
       files: sourceMounts.files,
+      express: options.files,
       ...(followed === undefined ? {} : { followed }),
       backend: capture,
       rootFd,

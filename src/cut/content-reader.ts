@@ -40,6 +40,8 @@ export function startReadingAll(node: number): Reading {
   return startReading(node, extents);
 }
 
+type ReadOnly = Pick<Files, "fstat" | "pread">;
+
 export class ContentReader {
   readonly #files: Files;
   readonly #tree: Tree;
@@ -91,16 +93,22 @@ export class ContentReader {
 
   /**
    * Reads one small extent in one piece. False, with nothing written or noted, when that is not all
-   * there is to it: `read` finds out what it is then. `stat` is fresh if true.
+   * there is to it: `read` finds out what it is then. `stat` is fresh if true. `files`: who reads.
    */
-  readSmall(node: number, from: number, to: number, fd: number): boolean {
+  readSmall(
+    node: number,
+    from: number,
+    to: number,
+    fd: number,
+    files: ReadOnly = this.#files,
+  ): boolean {
     const { stat } = this;
     const tree = this.#tree;
     const length = to - from;
-    if (length >= holeBytesMin || this.#files.fstat(fd, stat) < 0) return false;
+    if (length >= holeBytesMin || files.fstat(fd, stat) < 0) return false;
     if (to > stat[Stat.size]! || stat[Stat.mode] !== tree.mode[node]) return false;
     const space = this.#writer.beginWrite(node, from, length);
-    if (this.#files.pread(fd, space.bytes, space.offset, length, from) !== length) return false;
+    if (files.pread(fd, space.bytes, space.offset, length, from) !== length) return false;
     this.#writer.endWrite(length);
     // No event enters while this runs: noted now is noted before it was read.
     this.#dirty.noteRead(node, from, to);

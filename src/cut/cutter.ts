@@ -24,6 +24,7 @@ import { tellDirectoryTimes } from "./directory-times.ts";
 import { DirectoryScanner } from "./directory-scanner.ts";
 import { type DirtyNode, DirtySet } from "./dirty-set.ts";
 import { FileTasks, type TaskResult } from "./file-tasks.ts";
+import type { ReadAlready } from "./lone-forecast.ts";
 import { openAttemptsMax, orderedBytesMax, roundCountMax } from "./limits.ts";
 import { KeptFiles } from "./kept-files.ts";
 import type { ManifestResult } from "./manifest-taker.ts";
@@ -58,7 +59,7 @@ export class Cutter {
   readonly #tree: Tree;
   readonly #writer: OpWriter;
   readonly #directories: Directories;
-  readonly #sources: SourceFiles;
+  readonly sources: SourceFiles;
   readonly #metadata: MetadataComparer;
   readonly #filter: NameFilter;
   readonly #look: NameLook;
@@ -75,7 +76,6 @@ export class Cutter {
   readonly origins: OriginTeller;
   readonly #stat: Float64Array = new Float64Array(statSlots);
   readonly #tasks: TaskQueue = new TaskQueue();
-  #epoch = 0;
   #round = 0;
   #liveWanted = false;
   /** Monotonic µs of the oldest change in the present epoch, for lag; Infinity when unknown. */
@@ -92,7 +92,7 @@ export class Cutter {
       this.stores.add(node, from, to, options.clock.monotonicUs());
     this.dirty = new DirtySet(options.tree, onStore, options.unknownStores);
     this.#directories = new Directories(options.files, options.rootFd, options.tree);
-    this.#sources = new SourceFiles(options.files, options.tree, this.#directories);
+    this.sources = new SourceFiles(options.files, options.tree, this.#directories);
     const problem = this.#problem.bind(this);
     this.origins = new OriginTeller(options.tree, options.writer);
     this.#metadata = new MetadataComparer({
@@ -165,7 +165,7 @@ export class Cutter {
         followed,
         dirty: this.dirty,
         directories: this.#directories,
-        sources: this.#sources,
+        sources: this.sources,
         filter: this.#filter,
         isAtRest: () => this.#tasks.isEmpty,
       })
@@ -180,7 +180,7 @@ export class Cutter {
       ...this.#options,
       dirty,
       directories: this.#directories,
-      sources: this.#sources,
+      sources: this.sources,
       reader,
       metadata: this.#metadata,
       origins: this.origins,
@@ -197,13 +197,9 @@ export class Cutter {
     });
   }
 
-  /** Of the source, as the cut keeps them open. */
+  /** Of the source, as the cut keeps them open; `sources`, too. */
   get directories(): Directories {
     return this.#directories;
-  }
-
-  get sources(): SourceFiles {
-    return this.#sources;
   }
 
   get isIdle(): boolean {
@@ -268,7 +264,7 @@ export class Cutter {
   /** Closes descriptors that have rested. */
   closeIdle(): void {
     if (!this.#tasks.isEmpty) return;
-    this.#sources.clear();
+    this.sources.clear();
     this.#directories.clear();
   }
 
@@ -276,7 +272,7 @@ export class Cutter {
     for (const task of this.#tasks.takeAll()) this.#letGo(task);
     this.#mountChanges?.close();
     this.dirty.leave(this.stores.nodes);
-    this.#sources.clear();
+    this.sources.clear();
     this.#directories.clear();
   }
 
@@ -301,7 +297,7 @@ export class Cutter {
       }
       this.dirty.conflict = false;
     } else if (this.dirty.isEmpty) {
-      this.marks.rested(this.#epoch);
+      this.marks.rested(this.counters.epochs);
       return false;
     } else if (this.#round > 0) {
       this.#planDone();
@@ -310,25 +306,27 @@ export class Cutter {
     return true;
   }
 
+  /** Set while a round is only repeated. */
+  again: ReadAlready | undefined;
+
   #commit(): void {
     if (this.guard.hasRemoved) this.guard.checkEpoch();
     const postponed = this.#postponed;
     const fuzzy = this.dirty.conflict || postponed.length > 0;
     const live = this.#liveWanted && !this.dirty.rescan;
-    const wallMs = this.#options.clock.wallMs();
+    const wallMs = this.again?.wallMs ?? this.#options.clock.wallMs();
     this.origins.commit(this.dirty, this.stores, postponed, wallMs);
-    this.#epoch++;
-    this.counters.epochs++;
+    const epoch = ++this.counters.epochs;
     if (fuzzy) this.counters.fuzzyEpochs++;
     this.counters.operations += this.#writer.operationCount;
     const flags = (fuzzy ? CommitFlag.fuzzy : 0) | (live ? CommitFlag.live : 0);
-    this.#writer.commit(this.#epoch, flags, wallMs);
+    this.#writer.commit(epoch, flags, wallMs);
     if (live) {
       this.#liveWanted = false;
       this.#fileTasks.bases.forgetKnown();
       this.guard.live(this.#options.clock.monotonicUs());
     }
-    this.onCommit(this.#epoch, live, this.epochOldestUs, wallMs);
+    this.onCommit(epoch, live, this.epochOldestUs, wallMs);
     this.#planDone();
     this.epochOldestUs = Infinity;
     this.#round = 0;
@@ -342,7 +340,7 @@ export class Cutter {
 
   /** All that was planned is sent, or needed no operation. A rescan may be of what was put back. */
   #planDone(): void {
-    if (!this.dirty.rescan) this.marks.done(this.#epoch, this.dirty.putBackCount);
+    if (!this.dirty.rescan) this.marks.done(this.counters.epochs, this.dirty.putBackCount);
   }
 
   /** Nodes whose content is to be read in the next epoch. */
@@ -403,8 +401,9 @@ export class Cutter {
     if (node === 0 || !this.#tree.isLive(node)) return false;
     if ((this.#tree.mode[node]! & Mode.typeMask) !== Mode.regular) return false;
     if (this.rules.isRuleFile(node)) return false;
-    const fd = this.#sources.get(node);
-    if (fd < 0 || !this.#reader.readSmall(node, dirty.loneFrom, dirty.loneTo, fd)) return false;
+    const fd = this.sources.get(node);
+    const { loneFrom, loneTo } = dirty;
+    if (fd < 0 || !this.#reader.readSmall(node, loneFrom, loneTo, fd, this.again)) return false;
     dirty.clearLone();
     dirty.clearMoved();
     this.#metadata.tellTimes(node, this.#reader.stat, true);
@@ -575,7 +574,7 @@ export class Cutter {
       this.#options.unwatchDirectory(tree.ino[node]!, tree.gen[node]!);
     }
     this.#observer.looked.delete(node);
-    this.#sources.forget(node);
+    this.sources.forget(node);
     this.#directories.forget(node);
     this.origins.forget(node);
     this.dirty.forget(node);
@@ -587,7 +586,7 @@ export class Cutter {
   settleStores(nowUs: number): void {
     this.stores.settle(
       nowUs,
-      (node) => this.#sources.getNamed(node),
+      (node) => this.sources.getNamed(node),
       (node, from, to) => this.dirty.addChanged(node, from, to),
     );
   }

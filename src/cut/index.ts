@@ -6,6 +6,8 @@ export type { DeletionLimit } from "./deletion-guard.ts";
 export type { SignaturePort } from "./delta-content.ts";
 export { DirtySet } from "./dirty-set.ts";
 export { KeptFiles } from "./kept-files.ts";
+export { forecastLone } from "./lone-forecast.ts";
+export type { ForecastParts, ReadAlready } from "./lone-forecast.ts";
 export { type DigestUse, ManifestTaker } from "./manifest-taker.ts";
 export { SourceCount } from "./source-count.ts";
 export type { SourceCountOptions } from "./source-count.ts";

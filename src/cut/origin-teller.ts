@@ -66,6 +66,15 @@ export class OriginTeller {
     this.#writer.timesWithOrigin(node, sec, nsec, ctimeSec, ctimeNsec);
   }
 
+  /**
+   * Whether `times` of a file that has been read would tell the time of the last change; undefined
+   * where it would tell more.
+   */
+  tellsTimesOf(node: number): boolean | undefined {
+    if (!this.isEnabled) return false;
+    return this.#isSame(node) && !this.#isUnread(node) ? true : undefined;
+  }
+
   /** Of a node that was looked at, and of which nothing else is told. */
   looked(node: number, stat: Float64Array): void {
     const { told } = this;

@@ -51,7 +51,12 @@ export class SourceFiles {
     return this.#cache.get(node);
   }
 
-  /** The same; undefined while the node has no name, as one that is still being read. */
+  /** The descriptor if it is open, else -1. */
+  peek(node: number): number {
+    return this.#cache.peek(node);
+  }
+
+  /** The same as `get`; undefined while the node has no name, as one that is still being read. */
   getNamed(node: number): number | undefined {
     if (!this.#tree.isLive(node)) return -ESTALE;
     return this.#tree.firstName[node] === 0 ? undefined : this.get(node);

@@ -15,6 +15,7 @@ import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import {
   Errno,
+  type ExpressPort,
   type Files,
   Open,
   Stat,
@@ -73,6 +74,7 @@ export interface MirrorOptions {
   /** It waits for a person; or, with TARGET_FULL and TARGET_LOW, for space. */
   onHalt?: (halt: SyncError) => void;
   onResume?: (halt: SyncError) => void;
+  express?: ExpressPort;
   /** Where digests pay; for tests. */
   digestUse?: DigestUse;
   /** Files that are mapped already. */
@@ -99,8 +101,8 @@ export class Mirror {
     this.#unknownStores = options.unknownStores ?? new UnknownStores();
     this.#deletionsConfirmed = options.deletionsConfirmed ?? false;
     this.#isChecksumWanted = options.checksum ?? false;
-    options.backend.start(() => {
-      if (this.#session !== undefined) this.#session.kernelReadable();
+    options.backend.start((isDealt) => {
+      if (this.#session !== undefined) this.#session.kernelReadable(isDealt);
       // Between links the rest is of no use: the next link compares everything.
       else while (options.backend.drain(this.#unknownStores.sink));
     });

@@ -25,6 +25,8 @@ export interface SourceSteps {
   /** The work of all three for one small write. False: they have to do it. */
   quick(): boolean;
   failed(cause: unknown): void;
+  /** Some actor is going to step. */
+  marked(): void;
 }
 
 export interface SourceGraph {
@@ -45,6 +47,7 @@ export function wireSource(world: World, steps: SourceSteps): SourceGraph {
     // A step that throws has lost what it had in hand: only a new comparison makes that good.
     restarts: { restartsMax: 0, restartWindowMs: 10000 },
     failed: (failure) => steps.failed(failure.cause),
+    marked: () => steps.marked(),
   });
   // One message at a time is under way; the second place is never taken, because an actor whose
   // output is full cannot be pulled, and the cut must always be able to have capture drain.

@@ -5,7 +5,7 @@ import type { CutCounters, DeletionLimit, DigestUse, UnknownStores } from "../cu
 import type { IgnoreSettings } from "../ignore/index.ts";
 import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
-import type { Files, World } from "../world/index.ts";
+import type { ExpressPort, Files, World } from "../world/index.ts";
 import type { Scrub, ScrubCounters } from "./scrub.ts";
 
 export interface SourceSessionOptions {
@@ -31,6 +31,8 @@ export interface SourceSessionOptions {
   checksum?: boolean;
   /** Files that were stored to before the tree knew them; outlives the session. */
   unknownStores?: UnknownStores;
+  /** Sends small writes before JavaScript is called; never when absent. */
+  express?: ExpressPort;
   /** Where digests pay; for tests. */
   digestUse?: DigestUse;
   /** The target waits for space; undefined when it goes on. */
@@ -61,6 +63,8 @@ export interface SourceStatus extends CutCounters, ScrubCounters {
   roundTripUs: number;
   /** Time from the newest acknowledged epoch's oldest change to its acknowledgement. */
   lagUs: number;
+  /** Epochs that the addon has sent before it called. */
+  epochsAhead: number;
   /** Wall clock of the newest epoch known to be applied. */
   ackedWallMs: number;
 }
@@ -74,3 +78,11 @@ export interface SentEpoch {
   /** Node ids that may be used again when the target has applied the epoch. */
   freedIds: readonly number[];
 }
+
+export const noEpoch: SentEpoch = {
+  epoch: 0,
+  oldestUs: Infinity,
+  wallMs: 0,
+  live: false,
+  freedIds: [],
+};

@@ -11,7 +11,6 @@
  */
 import type { ActorHandle, Channel, Context, Graph, Shortcut } from "../actor/index.ts";
 import { assert, SyncError } from "../base/index.ts";
-import type { Listener } from "../capture/index.ts";
 import { Cutter, type ManifestTaker } from "../cut/index.ts";
 import { Tree } from "../tree/index.ts";
 import type { Timer } from "../world/index.ts";
@@ -32,6 +31,7 @@ import {
 import { Asker } from "./asker.ts";
 import { type Barrier, Barriers } from "./barriers.ts";
 import { beginManifest } from "./begin-manifest.ts";
+import { ExpressSource } from "./express-source.ts";
 import {
   asFailure,
   asSyncError,
@@ -46,9 +46,11 @@ import { treeName } from "./index-place.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { drainMsMax, greetingMsMax, timerEarlyUs, windowBytesMax } from "./limits.ts";
 import { makeScrub } from "./scrub.ts";
+import { listenerOf } from "./shared-listener.ts";
 import { type Scrubber, startScrub } from "./scrubber.ts";
 import { wireSource } from "./source-graph.ts";
 import type { SentEpoch, SourceSessionOptions, SourceStatus } from "./source-options.ts";
+import { noEpoch } from "./source-options.ts";
 
 const idleMs = 2000;
 /** As many epochs on their way to the target are live work, which a scrub does not add to. */
@@ -90,13 +92,7 @@ export class SourceSession {
   #end: (error: SyncError | undefined) => void = () => {};
   #roundTripUs = 0;
   #lagUs = 0;
-  #acked: SentEpoch = {
-    epoch: 0,
-    oldestUs: Infinity,
-    wallMs: 0,
-    live: false,
-    freedIds: [],
-  };
+  #acked = noEpoch;
   #isLive = false;
   #isStopping = false;
 
@@ -110,10 +106,14 @@ export class SourceSession {
       this.#onFrame(type, bytes, start, end),
     );
     this.#control = new OpWriter((piece) => {
+      this.#express?.disarm();
       if (!link.send(piece)) this.#isBlocked = true;
       this.#control.release(piece);
     });
-    this.#writer = new OpWriter((piece) => this.#outbox.push(piece));
+    this.#writer = new OpWriter((piece) => {
+      this.#express?.disarm();
+      this.#outbox.push(piece);
+    });
 
     const wired = wireSource(world, {
       capture: (context) => this.#stepCapture(context),
@@ -122,6 +122,7 @@ export class SourceSession {
       send: (context) => this.#stepSend(context),
       quick: () => this.#sendLone(),
       failed: (cause) => this.#fail(cause),
+      marked: () => this.#express?.disarm(),
     });
     this.graph = wired.graph;
     this.#frames = wired.frames;
@@ -141,23 +142,8 @@ export class SourceSession {
       drain: () => this.#capture.wakeNow(),
       wakeCut: () => this.#cut.wake(),
     });
-    options.backend.share?.attach(this.#listener());
-  }
-
-  /** What other targets' sessions, which share the capture, tell this one. */
-  #listener(): Listener {
-    const { dirty, stores } = this.#cutter;
-    return {
-      sink: dirty,
-      wake: () => this.#capture.wake(),
-      unfinished: () => dirty.unfinished(),
-      cleaned: (ino, gen, from, to) => {
-        const node = this.#tree.byInode(ino, gen);
-        if (node === 0) return;
-        stores.cleaned(node, from, to);
-        dirty.addChanged(node, from, to);
-      },
-    };
+    const listener = listenerOf(this.#cutter, this.#tree, () => this.#capture.wake());
+    options.backend.share?.attach(listener);
   }
 
   #makeCutter(): Cutter {
@@ -184,12 +170,14 @@ export class SourceSession {
   }
 
   #context: Context | undefined;
+  #express: ExpressSource | undefined;
 
   /** Starts the link and says hello. */
   start(): void {
     const { link, share, subpath, device, world } = this.#options;
     this.#startedUs = world.clock.monotonicUs();
     this.graph.start();
+    this.#express = ExpressSource.open(this.#options);
     link.start({
       onData: (bytes) => this.#onData(bytes),
       onDrain: () => {
@@ -206,9 +194,14 @@ export class SourceSession {
 
   /**
    * The kernel has events: drain, cut and send, all before this returns if nothing is in the way.
+   * `isDealt`: the addon has done that, and only what is known of it is to follow.
    */
-  kernelReadable(): void {
-    if (!this.#quick.take(undefined)) this.#capture.wakeNow();
+  kernelReadable(isDealt = false): void {
+    this.#cutter.again = isDealt ? this.#express : undefined;
+    const isDone = this.#quick.take(undefined);
+    this.#cutter.again = undefined;
+    if (isDealt) assert(isDone && this.#express?.isSettled === true, "nothing was in the way");
+    else if (!isDone) this.#capture.wakeNow();
   }
 
   /** Nothing comes of it while the target is not live, or when the session ends before. */
@@ -270,6 +263,7 @@ export class SourceSession {
       changes: dirty.changeCount,
       roundTripUs: this.#roundTripUs,
       lagUs: this.#lagUs,
+      epochsAhead: this.#express?.sentCount ?? 0,
       ackedWallMs: this.#acked.wallMs,
     };
   }
@@ -310,6 +304,7 @@ export class SourceSession {
 
   /** What this drains decides whether a cut is clean: it must not be skipped in silence. */
   #pullCapture(): void {
+    if (this.#cutter.again !== undefined) return;
     if (this.#isQuick) {
       if (this.#drainKernel()) this.#capture.wake();
       return;
@@ -325,16 +320,20 @@ export class SourceSession {
   #sendLone(): boolean {
     const { backend, link } = this.#options;
     const cutter = this.#cutter;
-    const { dirty, stores } = cutter;
+    const { dirty, stores, again } = cutter;
+    const express = this.#express;
     if (this.#phase !== "mirroring" || !cutter.isIdle || !this.#hasRoom()) return false;
     if (this.#isBlocked || this.#frames.rx.available() > 0) return false;
-    if (backend.drain(dirty)) {
+    if (again !== undefined) {
+      express!.tell(dirty);
+    } else if (backend.drain(dirty)) {
       this.#unfinished();
       return false;
     }
     if (stores.count > 0) return false;
+    const { loneNode } = dirty;
     // Most events of a busy filesystem are not about our folder.
-    if (dirty.loneNode === 0) return dirty.isEmpty;
+    if (loneNode === 0) return dirty.isEmpty;
     const { nextDueUs } = cutter.rules;
     this.#isQuick = true;
     const more = this.#cutOn();
@@ -342,11 +341,13 @@ export class SourceSession {
     while (this.#outbox.length > 0 && !this.#isBlocked) {
       const piece = this.#outbox.length === 1 ? this.#outbox.pop()! : this.#outbox.shift()!;
       this.#sentBytes += piece.length;
-      if (!link.send(piece)) this.#isBlocked = true;
+      const isTaken = again === undefined ? link.send(piece) : express!.settle(piece);
+      if (!isTaken) this.#isBlocked = true;
       this.#writer.release(piece);
     }
     const isLeft = more || !cutter.isIdle || this.#outbox.length > 0;
     if (isLeft || cutter.rules.nextDueUs !== nextDueUs) this.#cut.wake();
+    else express?.foretell(cutter, this.#tree, loneNode);
     return true;
   }
 
@@ -587,10 +588,10 @@ export class SourceSession {
     this.#phase = "ended";
     this.#scrubber?.stop();
     this.#options.backend.share?.detach();
+    this.#express?.close();
     const isOrderly = error === undefined || (error.kind === "retry" && this.#bug === undefined);
-    const code = isOrderly ? "" : error.code;
-    const message = error?.message ?? "";
-    this.#control.control(FrameType.bye, encodeControl({ code, message }));
+    const bye = { code: isOrderly ? "" : error.code, message: error?.message ?? "" };
+    this.#control.control(FrameType.bye, encodeControl(bye));
     this.#options.link.close();
     this.graph.requestShutdown({ deadlineMs: 0, voteEveryMs: 10 });
     this.#cutter.close();

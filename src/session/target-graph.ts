@@ -25,6 +25,8 @@ export interface TargetSteps {
   /** The work of all three for bytes that are one whole epoch. False: they have to do it. */
   quick(bytes: Uint8Array): boolean;
   failed(cause: unknown): void;
+  /** Some actor is going to step. */
+  marked(): void;
 }
 
 export interface TargetGraph {
@@ -45,6 +47,7 @@ export function wireTarget(world: World, steps: TargetSteps): TargetGraph {
     // A step that throws has lost what it had in hand: only a new comparison makes that good.
     restarts: { restartsMax: 0, restartWindowMs: 10000 },
     failed: (failure) => steps.failed(failure.cause),
+    marked: () => steps.marked(),
   });
   const epochs = graph.channel<HeldEpoch>({
     name: "epochs",

@@ -3,7 +3,7 @@ import type { BackupPlace, OriginPlace } from "../apply/index.ts";
 import type { SyncError } from "../base/index.ts";
 import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
-import type { Files, Lanes, World } from "../world/index.ts";
+import type { ExpressPort, Files, Lanes, World } from "../world/index.ts";
 import type { SpoolPlace } from "./held-epoch.ts";
 import type { FreeLimit } from "./space-floor.ts";
 
@@ -12,6 +12,8 @@ export interface TargetSessionOptions {
   files: Files;
   /** Threads for new files while the target is made equal; none when absent. */
   lanes?: Lanes;
+  /** Writes what is small before JavaScript is called; never when absent. */
+  express?: ExpressPort;
   link: Link;
   /** Descriptor of the target's root, locked by the caller, who closes it. */
   rootFd: number;
@@ -48,4 +50,19 @@ export interface TargetStatus {
   nodes: number;
   /** What it waits for; empty if it does not. */
   halt: string;
+  /** Epochs whose content the addon has written before it called. */
+  epochsAhead: number;
 }
+
+export const noStatus: TargetStatus = {
+  live: false,
+  epoch: 0,
+  fuzzyEpochs: 0,
+  cutWallMs: 0,
+  operations: 0,
+  heldBytes: 0,
+  spoolBytes: 0,
+  nodes: 0,
+  halt: "",
+  epochsAhead: 0,
+};

@@ -6,7 +6,7 @@ import type { BackupPlace } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
-import { errnoName, type Files, type Lanes, type World } from "../world/index.ts";
+import { errnoName, type ExpressPort, type Files, type Lanes, type World } from "../world/index.ts";
 import {
   decodeHello,
   encodeControl,
@@ -61,6 +61,8 @@ export interface TargetServiceOptions {
   files: Files;
   /** Threads for new files while a target is made equal; none when absent. */
   lanes?: Lanes;
+  /** Writes what is small before JavaScript is called; never when absent. */
+  express?: ExpressPort;
   spool: SpoolPlace;
   privileged: boolean;
   /** How much of the target's filesystem is to stay free; nothing when absent. */

@@ -50,6 +50,7 @@ import {
 } from "./greeting.ts";
 import { Answerer } from "./answerer.ts";
 import { EarlyFiles } from "./early-files.ts";
+import { ExpressTarget } from "./express-target.ts";
 import { EpochBackup } from "./epoch-backup.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { dropSpareChunks, HeldEpoch } from "./held-epoch.ts";
@@ -63,7 +64,7 @@ import {
 import { ManifestTeller } from "./manifest-teller.ts";
 import { lowLookMs, SpaceFloor } from "./space-floor.ts";
 import { wireTarget } from "./target-graph.ts";
-import type { TargetSessionOptions, TargetStatus } from "./target-options.ts";
+import { noStatus, type TargetSessionOptions, type TargetStatus } from "./target-options.ts";
 
 const idleMs = 1000;
 
@@ -107,17 +108,7 @@ export class TargetSession {
   #isBlocked = false;
   #closed = false;
   #end: (error: SyncError | undefined) => void = () => {};
-  readonly status: TargetStatus = {
-    live: false,
-    epoch: 0,
-    fuzzyEpochs: 0,
-    cutWallMs: 0,
-    operations: 0,
-    heldBytes: 0,
-    spoolBytes: 0,
-    nodes: 0,
-    halt: "",
-  };
+  readonly status: TargetStatus = { ...noStatus };
 
   constructor(options: TargetSessionOptions) {
     const files = options.privileged ? options.files : ownerFiles(options.files);
@@ -170,6 +161,7 @@ export class TargetSession {
       send: () => this.#stepSend(),
       quick: (bytes) => this.#applyWhole(bytes),
       failed: (cause) => this.#fail(cause),
+      marked: () => this.#express?.disarm(),
     });
     this.graph = wired.graph;
     this.#epochs = wired.epochs;
@@ -183,6 +175,7 @@ export class TargetSession {
   /** Says welcome and begins. `early` are bytes that came behind the hello. */
   start(early: Uint8Array): void {
     this.#welcome();
+    this.#express = ExpressTarget.open(this.#options);
     this.graph.start();
     if (early.length > 0) this.onData(early);
   }
@@ -224,6 +217,7 @@ export class TargetSession {
   onData(bytes: Uint8Array): void {
     if (this.#closed) return;
     this.#heartbeat.heard();
+    this.#isWritten = this.#express?.received() ?? false;
     if (this.#quick.take(bytes)) return;
     try {
       this.#reader.push(bytes);
@@ -243,6 +237,7 @@ export class TargetSession {
     try {
       const commit = wholeEpoch(bytes);
       if (commit === undefined || !this.#floor.passes(bytes.length)) return false;
+      this.#applier.isWritten = this.#isWritten;
       decodeEpoch(bytes, this.#applier);
       this.#consumed += bytes.length;
       this.#applied(commit);
@@ -253,8 +248,13 @@ export class TargetSession {
     }
     this.#acknowledge();
     if (!this.#idleArmed) this.#apply.wake();
+    else this.#express?.foretell(this.#applier, this.#tree, bytes);
     return true;
   }
+
+  #express: ExpressTarget | undefined;
+  /** The addon has written the content of the epoch that has just been received. */
+  #isWritten = false;
 
   #onFrame(type: number, bytes: Uint8Array, start: number, end: number): void {
     if (type === FrameType.commit) {
@@ -495,6 +495,7 @@ export class TargetSession {
     status.epoch = commit.epoch;
     status.cutWallMs = commit.wallMs;
     if (commit.flags & CommitFlag.fuzzy) status.fuzzyEpochs++;
+    if (this.#isWritten) status.epochsAhead++;
     if (commit.flags & CommitFlag.live) {
       status.live = true;
       this.#backup?.goLive();
@@ -572,6 +573,7 @@ export class TargetSession {
   #finish(error: SyncError | undefined): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#express?.close();
     // What waits for space is not applied any more.
     if (this.#floor.isLow) this.#isBroken = true;
     this.#apply.wake();

@@ -8,7 +8,7 @@ export { loadIdentity, temporaryIdentity } from "./identity.ts";
 export type { Identity, IdentitySource } from "./identity.ts";
 export { ALPN_LINK, ALPN_PAIR, linkLimits, listenLimits } from "./limits.ts";
 export type { LinkLimits, ListenLimits } from "./limits.ts";
-export type { Link, LinkCounters, LinkHandlers } from "./link.ts";
+export type { DirectAccess, Link, LinkCounters, LinkHandlers } from "./link.ts";
 export { listen } from "./listener.ts";
 export type { Listener, LinkService, ListenOptions } from "./listener.ts";
 export { memoryLinkPair } from "./memory-link.ts";

@@ -36,6 +36,24 @@ export interface LinkCounters {
   bytesReceived: number;
 }
 
+/** A link that the addon may use by itself, while JavaScript does not run. */
+export interface DirectAccess {
+  /** The addon's, of the connection and of waiting for it. */
+  readonly handle: unknown;
+  readonly poll: unknown;
+  /** From now on the addon may have read: what tells of that is called then. */
+  listen(read: ReadAhead): void;
+  /** The addon has given it these bytes, with this result of `tlsWrite`. What `send` returns. */
+  wrote(bytes: Uint8Array, result: number): boolean;
+}
+
+/** What the addon has read of a connection, when it says so. */
+export interface ReadAhead {
+  readonly bytes: Uint8Array;
+  /** Of `tlsRead`. */
+  readonly result: number;
+}
+
 export interface Link {
   /** Device ID of the authenticated peer; undefined for an in-process link. */
   readonly peerId: string | undefined;
@@ -44,6 +62,8 @@ export interface Link {
   readonly counters: Readonly<LinkCounters>;
   /** Bytes accepted by send() and not yet handed to the kernel. */
   readonly bufferedBytes: number;
+  /** Absent where there is no such thing. */
+  readonly direct?: DirectAccess;
   /** Must be called exactly once; nothing is delivered before. */
   start(handlers: LinkHandlers): void;
   send(bytes: Uint8Array): boolean;

@@ -11,7 +11,7 @@
 import { assert, SyncError } from "../base/index.ts";
 import type { Clock, Timer } from "../world/index.ts";
 import type { LinkLimits } from "./limits.ts";
-import type { Link, LinkCounters, LinkHandlers } from "./link.ts";
+import type { DirectAccess, Link, LinkCounters, LinkHandlers, ReadAhead } from "./link.ts";
 import type { TlsFailure, TlsSocket } from "./tls-socket.ts";
 
 const VERSION = 1;
@@ -81,15 +81,27 @@ export class TlsLink implements Link {
     this.#scheduleRelease();
   }
 
+  /** Only bytes that are sent while the link is open are counted and looked after here. */
+  get direct(): DirectAccess {
+    const wrote = (bytes: Uint8Array, result: number): boolean => this.#wrote(bytes, result);
+    const socket = this.#socket;
+    const listen = (read: ReadAhead): void => void (socket.readAhead = read);
+    return { handle: socket.handle, poll: socket.poll, listen, wrote };
+  }
+
   send(bytes: Uint8Array): boolean {
     if (this.#phase !== "open" || this.#peerEnded || this.#socket.isClosed) return false;
-    if (bytes.length > 0) {
-      const bufferedBytes = this.#socket.bufferedBytes + bytes.length;
-      assert(bufferedBytes <= this.#limits.bufferedBytesMax, "sender ignores backpressure");
-      this.counters.bytesSent += bytes.length;
-      this.#socket.write(bytes);
-      if (this.#socket.bufferedBytes > this.#limits.highWaterBytes) this.#blocked = true;
-    }
+    if (bytes.length === 0) return !this.#blocked;
+    const bufferedBytes = this.#socket.bufferedBytes + bytes.length;
+    assert(bufferedBytes <= this.#limits.bufferedBytesMax, "sender ignores backpressure");
+    return this.#wrote(bytes, undefined);
+  }
+
+  #wrote(bytes: Uint8Array, result: number | undefined): boolean {
+    if (this.#phase !== "open") return false;
+    this.counters.bytesSent += bytes.length;
+    this.#socket.write(bytes, result);
+    if (this.#socket.bufferedBytes > this.#limits.highWaterBytes) this.#blocked = true;
     return !this.#blocked;
   }
 

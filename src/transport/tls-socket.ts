@@ -14,6 +14,7 @@ import type { Socket } from "node:net";
 import { assert, SyncError } from "../base/index.ts";
 import { type Clock, Errno, errnoName, type Network } from "../world/index.ts";
 import { PollEvent, tlsOwed, TlsResult } from "../world/index.ts";
+import type { ReadAhead } from "./link.ts";
 import {
   KEEPALIVE_MS,
   PAUSED_READS_MAX,
@@ -134,13 +135,29 @@ export class TlsSocket {
     return this.#phase === "closed";
   }
 
-  /** Takes all of `bytes`, which is the caller's again on return. After `end` it is dropped. */
-  write(bytes: Uint8Array): void {
+  /** What the addon may have read before it calls. */
+  readAhead: ReadAhead | undefined;
+
+  /** The addon's, of the connection. */
+  get handle(): unknown {
+    return this.#handle;
+  }
+
+  /** The addon's, of waiting for it. */
+  get poll(): unknown {
+    return this.#poll;
+  }
+
+  /**
+   * Takes all of `bytes`, which is the caller's again on return. After `end` it is dropped.
+   * `result`: of tlsWrite, when the addon has done that already.
+   */
+  write(bytes: Uint8Array, result?: number): void {
     if (this.#phase !== "open" || this.#isEnding) return;
     let taken = 0;
     if (this.#held.length === 0) {
       const before = this.#owedBytes;
-      taken = this.#give(bytes);
+      taken = result === undefined ? this.#give(bytes) : this.#given(result);
       if (taken < 0) {
         if (!isWaiting(taken)) return this.#failLater(taken);
         taken = 0;
@@ -159,7 +176,10 @@ export class TlsSocket {
   /** Bytes of it that were taken, or a negative result. */
   #give(bytes: Uint8Array): number {
     const length = Math.min(bytes.length, tlsOwed - 1);
-    const result = this.#network.tlsWrite(this.#handle, bytes, 0, length);
+    return this.#given(this.#network.tlsWrite(this.#handle, bytes, 0, length));
+  }
+
+  #given(result: number): number {
     if (result < 0) return result;
     this.#owedBytes = result < tlsOwed ? 0 : Math.floor(result / tlsOwed);
     return result % tlsOwed;
@@ -210,6 +230,7 @@ export class TlsSocket {
 
   #onReady(events: number): void {
     if (events < 0) return this.#onError(events);
+    if (events === PollEvent.dealt) return this.#read(this.readAhead);
     if (this.#phase === "handshake") return this.#shake();
     if (events & PollEvent.writable) this.#flush();
     if (events & PollEvent.readable) this.#read();
@@ -248,23 +269,25 @@ export class TlsSocket {
     }
   }
 
-  #read(): void {
+  #read(ahead?: ReadAhead): void {
     if (this.#isReading) return;
     this.#isReading = true;
     try {
-      this.#readSome(READS_PER_TURN_MAX, false);
+      this.#readSome(READS_PER_TURN_MAX, false, ahead);
     } finally {
       this.#isReading = false;
     }
   }
 
-  #readSome(countMax: number, evenPaused: boolean): void {
+  #readSome(countMax: number, evenPaused: boolean, ahead?: ReadAhead): void {
     for (let i = 0; i < countMax; i++) {
       if (this.#phase !== "open" || (this.#isPaused && !evenPaused)) return;
-      const result = this.#network.tlsRead(this.#handle, received);
+      const isAhead = i === 0 && ahead !== undefined;
+      const bytes = isAhead ? ahead.bytes : received;
+      const result = isAhead ? ahead.result : this.#network.tlsRead(this.#handle, bytes);
       this.#hasMore = result > 0 && (result & 1) === 1;
       if (result > 0) {
-        this.#handlers.onData(received.subarray(0, (result - (result & 1)) / 2));
+        this.#handlers.onData(bytes.subarray(0, (result - (result & 1)) / 2));
         if (!this.#hasMore) return;
       } else if (result === 0) {
         return this.#onPeerEnd();

@@ -17,6 +17,16 @@ export {
   statSlots,
 } from "./files.ts";
 export type { Files, Kernel } from "./files.ts";
+export {
+  expressContentAt,
+  ExpressFile,
+  expressFileCountMax,
+  expressFileSlots,
+  expressFixedBytes,
+  ExpressSlot,
+  expressSlots,
+} from "./express.ts";
+export type { ExpressPort } from "./express.ts";
 export { Job, JobFlag, jobFixedBytes, jobSecondsSlot, JobState } from "./lanes.ts";
 export type { Lanes } from "./lanes.ts";
 export { PollEvent, tlsOwed, TlsResult } from "./network.ts";

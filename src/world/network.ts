@@ -18,8 +18,8 @@ export const TlsResult = {
 /** See `tlsWrite`. */
 export const tlsOwed = 16777216;
 
-/** What `pollSet` waits for, as bits. */
-export const PollEvent = { readable: 1, writable: 2, hungUp: 4, priority: 8 } as const;
+/** What `pollSet` waits for, as bits; `dealt`: the addon has taken what was readable. */
+export const PollEvent = { readable: 1, writable: 2, hungUp: 4, priority: 8, dealt: 16 } as const;
 
 export interface Tls {
   /** Settings of one identity: both in DER, the key as PKCS #8. Throws an Error. */

@@ -4,11 +4,12 @@ import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SyncError } from "../../base/index.ts";
+import type { ExpressPort } from "../express.ts";
 import type { Files, Kernel } from "../files.ts";
 import type { Lanes } from "../lanes.ts";
 import type { Tls } from "../network.ts";
 
-export type Native = Files & Kernel & Tls & Lanes;
+export type Native = Files & Kernel & Tls & Lanes & ExpressPort;
 
 let loaded: Native | undefined;
 
