@@ -93,7 +93,8 @@ class InotifyBackend implements CaptureBackend {
   }
 
   start(readable: () => void): void {
-    this.#poll = this.#system.pollStart(this.#fd, readable);
+    // What it calls with is the poll's events, and no word of an express lane.
+    this.#poll = this.#system.pollStart(this.#fd, () => readable());
   }
 
   drain(sink: ChangeSink): boolean {
