@@ -72,6 +72,11 @@ export const errorTable = {
   LINK_LOST: { kind: "retry", exit: 4, advice: "the link is retried by itself" },
   PAIRING_FAILED: { kind: "reject", exit: 4, advice: "start `lockstep pair` anew on both sides" },
   SESSION_FAILED: { kind: "retry", exit: 70, advice: "report this with the log of both sides" },
+  TARGET_BUSY: {
+    kind: "retry",
+    exit: 4,
+    advice: "it is tried again for a while; end the other sync into this target",
+  },
   TARGET_FULL: {
     kind: "halt",
     exit: 5,

@@ -79,6 +79,8 @@ export class ContentReader {
       const end = Math.min(to, size);
       const done = this.#range(reading, fd, end);
       if (done <= 0) return done;
+      // It has been cut since it was written there. That is told later, and is a conflict then.
+      if (to !== Infinity && end < to) this.#note(node, Math.max(from, end), to);
       const synced = this.#tree.size[node]!;
       if (to === Infinity ? synced !== size : end > synced) {
         this.#writer.truncate(node, end);

@@ -41,6 +41,8 @@ export const rootCheckMs = 1000;
 export const divergedCountMax = 5;
 /** Sessions that a bug of the target may end before trying again is given up. */
 export const failedCountMax = 5;
+/** A target that does not know yet that an earlier link is dead gives it up within this. */
+export const busyMsMax = 30_000;
 
 export interface MirrorOptions {
   world: World;
@@ -211,6 +213,7 @@ export class Mirror {
         error = await this.#once(() => {
           delayMs = retryMsMin;
           this.#diverged = 0;
+          this.#busySinceUs = undefined;
           this.#deletionsConfirmed = false;
           this.#fullDelayMs = fullRetryMsMin;
           this.#halts.leave();
@@ -232,10 +235,19 @@ export class Mirror {
       if (!isRetried) throw error;
       if (error.code === "TARGET_DIVERGED" && ++this.#diverged > divergedCountMax) throw error;
       if (error.code === "SESSION_FAILED" && ++this.#failed > failedCountMax) throw error;
+      if (this.#isBusyTooLong(error)) throw error;
       this.#options.onRetry(error, delayMs);
       await this.#pause(delayMs);
       delayMs = Math.min(retryMsMax, delayMs * 2);
     }
+  }
+
+  #busySinceUs: number | undefined;
+
+  #isBusyTooLong({ code }: SyncError): boolean {
+    const now = this.#options.world.clock.monotonicUs();
+    this.#busySinceUs = code === "TARGET_BUSY" ? (this.#busySinceUs ?? now) : undefined;
+    return this.#busySinceUs !== undefined && now - this.#busySinceUs > busyMsMax * 1000;
   }
 
   async #untilResumed(halt: SyncError): Promise<void> {

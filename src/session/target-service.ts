@@ -164,8 +164,9 @@ const openTarget: Opening = (link, options, hello, over) => {
   const locked = files.lockFile(granted.rootFd);
   if (locked < 0) {
     files.close(granted.rootFd);
+    // What dies in this process lets go of its lock; a peer's link may be dead without our knowing.
     throw new SyncError(
-      "PEER_REFUSED",
+      link.peerId === undefined ? "PEER_REFUSED" : "TARGET_BUSY",
       `${granted.path} is the target of another sync already (${errnoName(locked)})`,
     );
   }

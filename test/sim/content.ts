@@ -18,8 +18,10 @@ export class Content {
   readonly #pages: Map<number, Page> = new Map();
   readonly #reserved: Set<number> = new Set();
   readonly #unsynced: Map<number, Page | undefined> = new Map();
-  /** Pages that a mapping has stored to and that were not cleaned since: stores are silent. */
-  readonly mappedDirty: Set<number> = new Set();
+  /** Dirty pages: the kernel tells of a store through a mapping only when it makes a page so. */
+  readonly dirty: Set<number> = new Set();
+  /** Pages that a mapping may store to without the kernel noticing at all. */
+  readonly enabled: Set<number> = new Set();
   #hash: number | undefined;
 
   get pageCount(): number {
@@ -118,13 +120,20 @@ export class Content {
     if (!this.#unsynced.has(index)) this.#unsynced.set(index, this.#pages.get(index));
     this.#pages.set(index, page);
     this.#reserved.delete(index);
+    this.dirty.add(index);
     this.#hash = undefined;
+  }
+
+  /** Written out and write-protected again. */
+  clean(index: number): void {
+    this.dirty.delete(index);
+    this.enabled.delete(index);
   }
 
   #drop(index: number): void {
     if (!this.#pages.has(index)) return;
     this.#unsynced.delete(index);
-    this.mappedDirty.delete(index);
+    this.clean(index);
     this.#pages.delete(index);
     this.#hash = undefined;
   }
@@ -156,6 +165,8 @@ export class Content {
 
   synced(): void {
     this.#unsynced.clear();
+    this.dirty.clear();
+    this.enabled.clear();
   }
 
   /** The power has failed: of each page that was not synced, `keeps` says how much has arrived. */
@@ -170,7 +181,8 @@ export class Content {
       this.#pages.set(index, torn);
     }
     this.#unsynced.clear();
-    this.mappedDirty.clear();
+    this.dirty.clear();
+    this.enabled.clear();
     // What lies beyond the size reads as zeros when the file grows again.
     const tail = this.size % pageBytes;
     const page = this.#pages.get(Math.floor(this.size / pageBytes));

@@ -243,7 +243,7 @@ export class SimProcess {
     return this.#pwrite(fd, bytes, inode.content.size);
   }
 
-  /** A store through a shared mapping: told at most once for each page until that is cleaned. */
+  /** A store through a shared mapping, which the kernel tells of when the page was clean. */
   store(fd: number, bytes: Uint8Array, position: number): number {
     const inode = this.#table.get(fd)?.inode;
     const content = inode?.content;
@@ -252,12 +252,17 @@ export class SimProcess {
     if (!this.#table.disk.hasRoomFor(content.missingPages(position, length))) return -Errno.ENOSPC;
     const first = Math.floor(position / pageBytes);
     const last = Math.floor((position + length - 1) / pageBytes);
-    content.write(bytes.subarray(0, length), position);
+    if (length === 0) return 0;
+    const clean: number[] = [];
     for (let page = first; page <= last; page++) {
-      if (content.mappedDirty.has(page)) continue;
-      content.mappedDirty.add(page);
-      // The first store to a clean page sets the times.
+      if (!content.dirty.has(page)) clean.push(page);
+      // The fault that lets the mapping write sets the times.
+      if (content.enabled.has(page)) continue;
+      content.enabled.add(page);
       this.#table.disk.touch(inode!);
+    }
+    content.write(bytes.subarray(0, length), position);
+    for (const page of clean) {
       const from = page * pageBytes;
       this.#table.tell?.stored(inode!.ino, inode!.gen, from, from + pageBytes);
     }
@@ -267,7 +272,9 @@ export class SimProcess {
   /** Makes a writable shared mapping. */
   map(fd: number): void {
     const inode = this.#table.get(fd)?.inode;
-    if (inode !== undefined) this.#table.tell?.mapped(inode.ino, inode.gen);
+    if (inode === undefined) return;
+    inode.content?.enabled.clear();
+    this.#table.tell?.mapped(inode.ino, inode.gen);
   }
 
   #resizing(inode: Inode): void {
@@ -358,9 +365,10 @@ export class SimProcess {
   #cleanPages(fd: number, position: number, length: number): number {
     const inode = this.#table.usable(fd);
     if (typeof inode === "number") return inode;
-    const dirty = inode.content?.mappedDirty;
-    if (dirty === undefined) return -Errno.EINVAL;
-    for (const page of [...dirty]) if (isWithin(page, position, length)) dirty.delete(page);
+    const { content } = inode;
+    if (content === undefined) return -Errno.EINVAL;
+    const pages = [...content.dirty, ...content.enabled];
+    for (const page of pages) if (isWithin(page, position, length)) content.clean(page);
     return 0;
   }
 
@@ -368,7 +376,7 @@ export class SimProcess {
     const inode = this.#table.usable(fd);
     if (typeof inode === "number") return inode;
     let count = 0;
-    for (const page of inode.content?.mappedDirty ?? []) {
+    for (const page of inode.content?.dirty ?? []) {
       if (isWithin(page, position, length)) count++;
     }
     return count;

@@ -259,8 +259,8 @@ export class NameCalls {
     const to = this.#table.place(toFd, toName, "lookedUpLater");
     if (typeof to === "number") return to;
     const moved = from.existing;
-    if (moved === undefined) return wrongName(fromName) || -Errno.ENOENT;
-    if (wrongName(toName) < 0) return wrongName(toName);
+    if (moved === undefined) return wrongIn(from.directory, fromName) || -Errno.ENOENT;
+    if (wrongName(toName) < 0) return wrongIn(to.directory, toName);
     if (to.existing !== undefined && (flags & Rename.noReplace) !== 0) return -Errno.EEXIST;
     if (isExchange && to.existing === undefined) return -Errno.ENOENT;
     if (isOrHolds(moved, to.directory)) return -Errno.EINVAL;
@@ -455,6 +455,11 @@ export class NameCalls {
     this.#changed(inode);
     return 0;
   }
+}
+
+/** In a directory that has been removed there is nothing, whatever its name. */
+function wrongIn(directory: Inode, name: Uint8Array): number {
+  return directory.nlink === 0 ? -Errno.ENOENT : wrongName(name);
 }
 
 /** Whether `outer` is `inner` or lies above it. */
