@@ -118,6 +118,19 @@ export const errorTable = {
     advice: "see `lockstep status`; mend what is told there, or wait longer",
   },
   FLUSH_BROKEN: { kind: "fatal", exit: 4, advice: "look why it ended; flush again when it runs" },
+  NO_TARGET: {
+    kind: "fatal",
+    exit: 3,
+    advice: "`lockstep status` shows the targets of this device",
+  },
+  SNAPSHOT_EXISTS: { kind: "fatal", exit: 1, advice: "choose another name, or --remove that one" },
+  SNAPSHOT_MISSING: { kind: "fatal", exit: 1, advice: "see `lockstep snapshot --list`" },
+  SNAPSHOT_PLACE: {
+    kind: "fatal",
+    exit: 3,
+    advice: "name a folder of this user with --to, apart from what is mirrored",
+  },
+  SNAPSHOT_FAILED: { kind: "fatal", exit: 1, advice: "mend that and try again; nothing is left" },
   CHANNEL_CLOSED: { kind: "uncertain", exit: 70, advice: "report this with the log" },
 } as const satisfies Record<string, { kind: ErrorKind; exit: ExitCode; advice: string }>;
 

@@ -6,7 +6,7 @@
  * A short text (`help`, `summary`) is one sentence without a full stop, as `--help` shows it.
  */
 
-import { flushCommand } from "./control-commands.ts";
+import { flushCommand, snapshotCommand } from "./control-commands.ts";
 
 export interface ArgumentRow {
   /** Upper case, as shown. */
@@ -548,6 +548,7 @@ export const commandTable: readonly CommandRow[] = [
   peersCommand,
   statusCommand,
   flushCommand,
+  snapshotCommand,
   resumeCommand,
   verifyCommand,
   doctorCommand,
@@ -560,7 +561,6 @@ export const plannedCommands: readonly string[] = [
   "top",
   "pause",
   "promote",
-  "snapshot",
   "config",
   "bench",
 ];

@@ -32,3 +32,47 @@ export const flushCommand: CommandRow = {
     { line: "lockstep flush --timeout 30 /mnt/copy", help: "At this target, within half a minute" },
   ],
 };
+
+export const snapshotCommand: CommandRow = {
+  name: "snapshot",
+  summary: "Pin the state of a target, as it is at one cut of its source",
+  description: [
+    "Run on the target's side, while `lockstep serve`, or a sync with a local target, is live. " +
+      "The whole folder is copied to TARGET.snapshots/NAME beside it, with all that a mirror " +
+      "keeps; TARGET.snapshots/NAME.json says which cut it is: the epoch, and the source's time. " +
+      "Where the filesystem can share content (btrfs, xfs), that takes moments and no space; " +
+      "elsewhere content is copied. No hard links are made: a mirror writes in place, and they " +
+      "would change.",
+    "While it is copied nothing is applied to the target: changes wait, on the target up to " +
+      "32 MiB, then at the source, and are applied afterwards.",
+    "With --list and --remove, which need nothing to run, the only argument is TARGET.",
+  ],
+  arguments: [
+    {
+      name: "NAME",
+      help: "What it is called: letters, digits and . _ : @ + -",
+      required: false,
+      variadic: false,
+    },
+    {
+      name: "TARGET",
+      help: "The folder that is mirrored into; needed when there are several",
+      required: false,
+      variadic: false,
+    },
+  ],
+  options: [
+    {
+      long: "--to",
+      value: "FOLDER",
+      help: "Keep it in FOLDER, apart from what is mirrored; on another filesystem it is copied",
+    },
+    { long: "--list", help: "Show the snapshots" },
+    { long: "--remove", value: "NAME", help: "Remove a snapshot" },
+  ],
+  commands: [],
+  examples: [
+    { line: "lockstep snapshot before-upgrade", help: "Pin what the only target has now" },
+    { line: "lockstep snapshot --list /srv/copy", help: "What there is of this target" },
+  ],
+};

@@ -75,6 +75,8 @@ async function dispatch(invocation: Invocation, io: CommandIo): Promise<ExitCode
       const { runResume } = await import("./resume-command.ts");
       return await runResume({ source: text(options["source"]) }, io);
     }
+    case "snapshot":
+      return await snapshot(args, options, io);
     case "flush":
       return await flush(args, options, io);
     case "verify": {
@@ -98,6 +100,16 @@ async function dispatch(invocation: Invocation, io: CommandIo): Promise<ExitCode
 }
 
 type Options = Invocation["options"];
+
+async function snapshot(
+  args: readonly string[],
+  options: Options,
+  io: CommandIo,
+): Promise<ExitCode> {
+  const { runSnapshot } = await import("./snapshot-command.ts");
+  const how = { list: options["list"] === true, remove: text(options["remove"]) };
+  return await runSnapshot({ arguments: args, ...how, to: text(options["to"]) }, io);
+}
 
 async function flush(args: readonly string[], options: Options, io: CommandIo): Promise<ExitCode> {
   const { runFlush } = await import("./flush-command.ts");

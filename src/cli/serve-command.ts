@@ -26,9 +26,11 @@ import type { Hello } from "../wire/index.ts";
 import { BackupDir, parseBackupShares, parseKeepDays } from "./backup-dirs.ts";
 import { type CommandIo, stateDirectory } from "./command-io.ts";
 import { publishStatus, type ResumeAnswer } from "./control-socket.ts";
+import type { TalkAnswers } from "./control-talk.ts";
 import { tellHalt, tellResume } from "./halts.ts";
 import { tellMount } from "./mount-notice.ts";
 import { checkTarget, openDirectory, openStateDirectory } from "./places.ts";
+import { snapshotAnswers } from "./snapshot-desk.ts";
 import { defaultPort } from "./sync-command.ts";
 
 export interface ServeOptions {
@@ -91,6 +93,7 @@ export async function runServe(options: ServeOptions, io: CommandIo): Promise<Ex
     () => server.describe(listener),
     io.world.log,
     () => server.resume(),
+    server.snapshots(),
   );
   await new Promise<void>((resolve) => {
     io.onStop(() => {
@@ -215,6 +218,21 @@ class Server {
     for (const { session } of halted) session.resume();
     if (halted.length === 0) return { refused: "it is not halted" };
     return { resumed: halted.map(() => "TARGET_LOW") };
+  }
+
+  snapshots(): TalkAnswers {
+    return snapshotAnswers({
+      world: this.#io.world,
+      files: this.#files,
+      targets: () =>
+        [...this.#serving].map(({ path, share, session }) => {
+          return { path, base: this.#shares.get(share)!, session };
+        }),
+      apart: () => [
+        ...this.#shares.values(),
+        ...[...this.#backups.values()].map((backup) => backup.path),
+      ],
+    });
   }
 
   describe(listener: Listener): Record<string, unknown> {

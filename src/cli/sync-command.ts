@@ -20,6 +20,7 @@ import { native, type Native } from "../world/node/index.ts";
 import { BackupDir, parseKeepDays } from "./backup-dirs.ts";
 import { type CommandIo, stateDirectory } from "./command-io.ts";
 import { publishStatus, type ResumeAnswer } from "./control-socket.ts";
+import type { TalkAnswers } from "./control-talk.ts";
 import { flushAnswers } from "./flush-desk.ts";
 import { haltsOf } from "./halts.ts";
 import { type IgnoreChoices, readIgnoreChoices } from "./ignore-options.ts";
@@ -35,6 +36,7 @@ import {
 } from "./places.ts";
 import { RootHalt } from "./root-halt.ts";
 import { ProgressTeller } from "./progress-teller.ts";
+import { snapshotAnswers } from "./snapshot-desk.ts";
 import { SourceMounts } from "./source-mounts.ts";
 import { describeTargets } from "./sync-report.ts";
 import { TargetRun } from "./target-run.ts";
@@ -224,8 +226,8 @@ async function mirrorAll(
   };
   const resume = (): ResumeAnswer =>
     rootHalt.isOn ? rootHalt.resume() : resumeAll(runs, sourceMounts);
-  const flush = flushAnswers(runs, source, backend.tellsExtents);
-  const published = publishStatus(stateDir, describe, io.world.log, resume, flush);
+  const talks = talksOf(runs, common, targets, backend.tellsExtents);
+  const published = publishStatus(stateDir, describe, io.world.log, resume, talks);
   // Timers of the engine do not keep the process alive; this one does.
   const ticker = setInterval(() => teller.tell(reports()), progressMs);
   io.onStop(() => {
@@ -259,6 +261,23 @@ function openMounts(
   const backupFd = common.backup === undefined ? {} : { backupFd: common.backup.dirFd };
   const own = { ...common, ...backupFd, backend, targets, onFollowed };
   return new SourceMounts(own, common.options.crossMounts);
+}
+
+/** `flush` of all targets, and `snapshot` of local ones. */
+function talksOf(
+  runs: readonly TargetRun[],
+  { io, files, source, backup }: Common,
+  targets: readonly Target[],
+  tellsExtents: boolean,
+): TalkAnswers {
+  const local = targets.flatMap((target) => (target.kind === "local" ? [target.path] : []));
+  const snapshots = snapshotAnswers({
+    world: io.world,
+    files,
+    targets: () => runs.flatMap((run) => run.snapshotTarget ?? []),
+    apart: () => [source, ...local, ...(backup === undefined ? [] : [backup.path])],
+  });
+  return { ...flushAnswers(runs, source, tellsExtents), ...snapshots };
 }
 
 /** What is halted goes on. */

@@ -23,6 +23,8 @@ export type TargetState =
 
 export interface TargetReport {
   readonly target: string;
+  /** Of a folder of this machine. */
+  readonly path?: string;
   readonly state: TargetState;
   readonly halts: readonly ShownHalt[];
   readonly problems: number;

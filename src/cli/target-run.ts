@@ -19,6 +19,7 @@ import {
   makeScrub,
   Mirror,
   serveLink,
+  type TargetSession,
   UnknownStores,
 } from "../session/index.ts";
 import { type Identity, type Link, linkLimits, memoryLinkPair } from "../transport/index.ts";
@@ -30,6 +31,7 @@ import { dialTarget } from "./dial-target.ts";
 import { shownHalts, tellHalt, tellResume } from "./halts.ts";
 import { tellMount } from "./mount-notice.ts";
 import { openDirectory, type Target } from "./places.ts";
+import type { SnapshotTarget } from "./snapshot-desk.ts";
 import type { SourceMounts } from "./source-mounts.ts";
 import type { TargetReport, TargetState } from "./sync-report.ts";
 
@@ -143,6 +145,16 @@ export class TargetRun {
     return this.#options.target.text;
   }
 
+  /** Its folder, when that is here and a source is linked to it. */
+  get snapshotTarget(): SnapshotTarget | undefined {
+    const { target } = this.#options;
+    const session = this.#localSession;
+    if (target.kind !== "local" || session === undefined) return undefined;
+    return { path: target.path, base: target.path, session };
+  }
+
+  #localSession: TargetSession | undefined;
+
   /** See `Mirror.barrier`. */
   barrier(barrier: Barrier): () => void {
     return this.#mirror.barrier(barrier);
@@ -174,8 +186,10 @@ export class TargetRun {
   }
 
   report(): TargetReport {
+    const { target } = this.#options;
     return {
       target: this.#options.target.text,
+      ...(target.kind === "local" ? { path: target.path } : {}),
       state: this.#state,
       halts: shownHalts(this.#failure?.kind === "halt" ? this.#failure : this.#mirror.halt),
       problems: this.#problems.count,
@@ -261,6 +275,12 @@ export class TargetRun {
         path,
         problems: this.#problems,
         mounts: this.#mounts,
+        onSession: (session) => {
+          this.#localSession = session;
+          void session.done.then(() => {
+            if (this.#localSession === session) this.#localSession = undefined;
+          });
+        },
         ...(backup === undefined
           ? {}
           : { backup: { dirFd: backup.dirFd, path: backup.path, below: [] } }),

@@ -1,5 +1,5 @@
-export { BackupRetention } from "../apply/index.ts";
-export type { BackupPlace } from "../apply/index.ts";
+export { BackupRetention, ownerFiles, TreeCopy, TreeRemoval } from "../apply/index.ts";
+export type { BackupPlace, TreeCopyOptions } from "../apply/index.ts";
 export type { Barrier, ReachedCut } from "./barriers.ts";
 export { programVersion } from "./greeting.ts";
 export { deletionLimitDefault } from "../cut/index.ts";
@@ -15,6 +15,7 @@ export { serveLink } from "./target-service.ts";
 export type { GrantedTarget, GrantedVerify, TargetServiceOptions } from "./target-service.ts";
 export { freeLimitDefault } from "./space-floor.ts";
 export type { FreeLimit } from "./space-floor.ts";
+export type { HeldCut, Holder } from "./target-hold.ts";
 export type { TargetStatus } from "./target-options.ts";
 export type { TargetSession } from "./target-session.ts";
 export { openVerifyLink } from "./verify-link.ts";

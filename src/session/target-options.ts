@@ -42,6 +42,8 @@ export interface TargetStatus {
   live: boolean;
   epoch: number;
   fuzzyEpochs: number;
+  /** The newest applied epoch was. */
+  isFuzzy: boolean;
   /** Wall clock of the newest applied cut, as the source told it. */
   cutWallMs: number;
   operations: number;
@@ -58,6 +60,7 @@ export const noStatus: TargetStatus = {
   live: false,
   epoch: 0,
   fuzzyEpochs: 0,
+  isFuzzy: false,
   cutWallMs: 0,
   operations: 0,
   heldBytes: 0,

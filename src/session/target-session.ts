@@ -40,14 +40,7 @@ import {
   OpWriter,
   wholeEpoch,
 } from "../wire/index.ts";
-import {
-  asFailure,
-  asSyncError,
-  closingError,
-  digestsFeature,
-  originsFeature,
-  ourSide,
-} from "./greeting.ts";
+import { asFailure, asSyncError, closingError, originsFeature, ourSide } from "./greeting.ts";
 import { Answerer } from "./answerer.ts";
 import { EarlyFiles } from "./early-files.ts";
 import { ExpressTarget } from "./express-target.ts";
@@ -61,9 +54,11 @@ import {
   timerEarlyUs,
   windowBytesMax,
 } from "./limits.ts";
-import { ManifestTeller } from "./manifest-teller.ts";
+import type { ManifestTeller } from "./manifest-teller.ts";
 import { lowLookMs, SpaceFloor } from "./space-floor.ts";
+import { type Holder, TargetHold } from "./target-hold.ts";
 import { wireTarget } from "./target-graph.ts";
+import { tellerOf } from "./teller-of.ts";
 import { noStatus, type TargetSessionOptions, type TargetStatus } from "./target-options.ts";
 
 const idleMs = 1000;
@@ -82,6 +77,7 @@ export class TargetSession {
   readonly #memory: OriginMemory | undefined;
   readonly #early: EarlyFiles;
   readonly #floor: SpaceFloor;
+  readonly #hold: TargetHold;
   /** Tells the manifest, from the first step to the source's first operation. */
   #teller: ManifestTeller | undefined;
   #isMirroring = false;
@@ -140,6 +136,7 @@ export class TargetSession {
       clock: world.clock,
       tell: (message) => this.#tellLow(message),
     });
+    this.#hold = new TargetHold(world.clock, () => this.#apply.wake());
     this.#writer = new OpWriter((piece) => {
       if (!link.send(piece)) this.#isBlocked = true;
       this.#writer.release(piece);
@@ -191,6 +188,16 @@ export class TargetSession {
     this.#finish(error);
   }
 
+  /** Keeps a live target as it is; gives how to let go. Undefined when it cannot. */
+  hold(holder: Holder): (() => void) | undefined {
+    return this.status.live && !this.#closed ? this.#hold.begin(holder) : undefined;
+  }
+
+  /** Bytes that may be written on its filesystem besides what is mirrored. */
+  roomBytes(): number {
+    return this.#floor.roomBytes();
+  }
+
   /** Ends the session after what is whole has been applied. */
   stop(): void {
     this.#bye(new SyncError("LINK_LOST", "the target is stopping"));
@@ -231,7 +238,8 @@ export class TargetSession {
 
   /** The shortcut: one whole epoch, while nothing waits, is applied from where it is. */
   #applyWhole(bytes: Uint8Array): boolean {
-    if (this.#isStreaming || this.#isBroken || !this.#reader.isEmpty) return false;
+    if (this.#isStreaming || this.#isBroken || this.#hold.isOn) return false;
+    if (!this.#reader.isEmpty) return false;
     const waitingCount = this.#arrivedCount + this.#ready.length + this.#epochs.rx.available();
     if (waitingCount > 0 || this.#acks.rx.available() > 0) return false;
     try {
@@ -341,7 +349,8 @@ export class TargetSession {
 
   /** While it is low it goes on listening, for the word of a person; the source sends no more. */
   #isListeningLow(): boolean {
-    if (!this.#floor.isLow || this.#ready.length > lowEpochCountMax) return false;
+    const isListening = this.#floor.isLow || this.#hold.isOn;
+    if (!isListening || this.#ready.length > lowEpochCountMax) return false;
     return this.#ready.reduce((sum, { bytes }) => sum + bytes, 0) <= windowBytesMax;
   }
 
@@ -382,30 +391,16 @@ export class TargetSession {
     else this.#options.link.resume();
   }
 
-  #makeTeller(): ManifestTeller {
-    const { world, canKeep, sourceFeatures } = this.#options;
-    return new ManifestTeller({
-      ...this.#options,
-      tree: this.#tree,
-      origins: this.#applier.origins,
-      recall: (node, stat) => this.#memory?.recall(node, stat),
-      kept: canKeep ? (node, key) => this.#applier.adopt(node, key) : undefined,
-      removeLeftover: this.#backup && ((name) => this.#backup!.removeLeftover(name)),
-      sha256: sourceFeatures.includes(digestsFeature) ? world.hashes.sha256 : undefined,
-      writer: this.#writer,
-      scanned: (mounts) => {
-        this.#applier.mounts = mounts;
-        this.#backup?.begin();
-        this.#memory?.scanned();
-        for (const path of mounts) this.#options.mounts?.add(path);
-      },
-    });
-  }
-
   #stepManifest(context: Context): void {
     if (this.#isBlocked) return;
     try {
-      this.#teller ??= this.#makeTeller();
+      this.#teller ??= tellerOf(this.#options, {
+        tree: this.#tree,
+        applier: this.#applier,
+        memory: this.#memory,
+        backup: this.#backup,
+        writer: this.#writer,
+      });
       const more = this.#teller.step();
       this.#writer.flush();
       if (more) context.wake();
@@ -419,9 +414,9 @@ export class TargetSession {
     this.#lowTimer?.cancel();
     this.#lowTimer = this.#floor.isStillLow() ? context.after(lowLookMs) : undefined;
     try {
-      while (this.#epochs.rx.available() > 0 && this.#acks.tx.vacant() > 0) {
+      while (!this.#hold.stops(this.status) && this.#epochs.rx.available() > 0) {
         const epoch = this.#epochs.rx.peek(0);
-        if (this.#mustWait(epoch)) break;
+        if (this.#acks.tx.vacant() === 0 || this.#mustWait(epoch)) break;
         if (!this.#isBackedUp(epoch)) return context.wake();
         this.#applyEpoch(epoch);
         // Of a stream without end in sight the source hears as often as its window needs it.
@@ -494,7 +489,8 @@ export class TargetSession {
     this.#memory?.committed(commit.wallMs);
     status.epoch = commit.epoch;
     status.cutWallMs = commit.wallMs;
-    if (commit.flags & CommitFlag.fuzzy) status.fuzzyEpochs++;
+    status.isFuzzy = (commit.flags & CommitFlag.fuzzy) !== 0;
+    if (status.isFuzzy) status.fuzzyEpochs++;
     if (this.#isWritten) status.epochsAhead++;
     if (commit.flags & CommitFlag.live) {
       status.live = true;
@@ -552,6 +548,8 @@ export class TargetSession {
   #listen(context: Context): void {
     if (!this.#heartbeat.isDue(context)) return;
     if (this.#isPaused) this.#heartbeat.heard();
+    // Who does not read answers no ping.
+    if (this.#isPaused && this.#hold.isOn) this.#acknowledge();
     if (!this.#heartbeat.isLost()) return;
     this.#bye(new SyncError("LINK_LOST", "the source has been silent for too long"));
   }
@@ -574,6 +572,7 @@ export class TargetSession {
     if (this.#closed) return;
     this.#closed = true;
     this.#express?.close();
+    this.#hold.lost();
     // What waits for space is not applied any more.
     if (this.#floor.isLow) this.#isBroken = true;
     this.#apply.wake();
