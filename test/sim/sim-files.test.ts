@@ -407,7 +407,7 @@ function whyNot(): string | false {
 const skip = whyNot();
 const runsAll = process.env["LOCKSTEP_WORKLOADS"] === "all";
 const numRuns = runsAll ? 3000 : 250;
-/** What `npm test` runs is always the same: a kernel has more corners than are worth a red build. */
+/** What `npm test` runs is always the same: a kernel has more corners than it is worth. */
 const seeded = runsAll ? {} : { seed: 1 };
 
 /** Calls on names take one component; only opening takes a path. */
