@@ -17,12 +17,12 @@ test("a mark is covered by the epoch after the plan that took everything", () =>
   const marks = new CutMarks();
   const epochs = marked(marks);
   assert.equal(marks.isAnySet, true);
-  marks.done(1, 0);
+  marks.done(1, { rescan: false, putBackCount: 0 });
   assert.deepEqual(epochs, [], "what was planned before the mark is not what it stands for");
   marks.planned(0);
   assert.equal(marks.isAnySet, false);
-  marks.done(2, 0);
-  marks.done(3, 0);
+  marks.done(2, { rescan: false, putBackCount: 0 });
+  marks.done(3, { rescan: false, putBackCount: 0 });
   assert.deepEqual(epochs, [2]);
 });
 
@@ -30,12 +30,22 @@ test("what is put back makes the mark wait for another plan", () => {
   const marks = new CutMarks();
   const epochs = marked(marks);
   marks.planned(5);
-  marks.done(1, 6);
+  marks.done(1, { rescan: false, putBackCount: 6 });
   assert.deepEqual(epochs, []);
   assert.equal(marks.isAnySet, true);
   marks.planned(6);
   marks.planned(7);
-  marks.done(2, 6);
+  marks.done(2, { rescan: false, putBackCount: 6 });
+  assert.deepEqual(epochs, [2]);
+});
+
+test("a rescan that is still to come may be of what a mark stands for", () => {
+  const marks = new CutMarks();
+  const epochs = marked(marks);
+  marks.planned(0);
+  marks.done(1, { rescan: true, putBackCount: 0 });
+  assert.deepEqual(epochs, []);
+  marks.done(2, { rescan: false, putBackCount: 0 });
   assert.deepEqual(epochs, [2]);
 });
 
@@ -44,7 +54,7 @@ test("a mark set while another is told is one of its own", () => {
   let second: number[] = [];
   marks.set(() => (second = marked(marks)));
   marks.planned(0);
-  marks.done(1, 0);
+  marks.done(1, { rescan: false, putBackCount: 0 });
   assert.equal(marks.isAnySet, true);
   marks.rested(1);
   assert.deepEqual(second, [1]);

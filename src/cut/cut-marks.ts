@@ -20,6 +20,12 @@ interface Mark {
   readonly covered: (epoch: number) => void;
 }
 
+/** Of the dirty set. */
+interface PutBack {
+  readonly rescan: boolean;
+  readonly putBackCount: number;
+}
+
 export class CutMarks {
   #marks: Mark[] = [];
   #setCount = 0;
@@ -42,9 +48,12 @@ export class CutMarks {
     this.#setCount = 0;
   }
 
-  /** Its tasks are done: all of it is in this epoch, which was committed, or in an earlier one. */
-  done(epoch: number, putBackCount: number): void {
-    if (this.#marks.length === 0) return;
+  /**
+   * Its tasks are done: all of it is in this epoch, which was committed, or in an earlier one. A
+   * rescan that is still to come may be of what was put back.
+   */
+  done(epoch: number, { rescan, putBackCount }: PutBack): void {
+    if (this.#marks.length === 0 || rescan) return;
     const marks = this.#marks;
     this.#marks = [];
     this.#setCount = 0;

@@ -568,3 +568,20 @@ test("what was not written in order is one epoch", async (context) => {
     await rig.assertEqual(change);
   }
 });
+
+test("rounds that make no operation belong to no epoch", (context) => {
+  const { rig, script } = live(context, (s) => s.create("a", bytes(100, 1)));
+  const [ino, gen] = rig.identity(script.at("a"));
+  for (let i = 0; i < 2 * roundCountMax; i++) {
+    rig.tell((sink) => sink.attributes(ino, gen));
+    assert.deepEqual(rig.settle(), []);
+  }
+  script.write("a", 0, bytes(1));
+  let drainCount = 0;
+  rig.onDrain = () => {
+    if (++drainCount === 2) script.write("a", 0, bytes(1, 8));
+  };
+  const epoch = only(rig.settle());
+  assert.equal(epoch.fuzzy, false, "it could be read again");
+  assert.equal(epoch.frames["write"], 2);
+});

@@ -290,17 +290,16 @@ export class Cutter {
     const isOpen = this.#writer.operationCount > 0 || (this.#liveWanted && !this.dirty.rescan);
     if (isOpen) {
       this.#options.drain(this.dirty);
-      const again = this.dirty.conflict && this.#round < roundCountMax;
-      if (!again) {
-        this.#commit();
-        return true;
-      }
+      if (!this.dirty.conflict || this.#round >= roundCountMax) return this.#commit();
       this.dirty.conflict = false;
-    } else if (this.dirty.isEmpty) {
-      this.marks.rested(this.counters.epochs);
-      return false;
-    } else if (this.#round > 0) {
-      this.#planDone();
+    } else {
+      // What was planned has made no operation: no epoch has begun.
+      if (this.#round > 0) this.#beginEpoch();
+      if (this.dirty.isEmpty) {
+        this.marks.rested(this.counters.epochs);
+        return false;
+      }
+      this.marks.done(this.counters.epochs, this.dirty);
     }
     this.#plan();
     return true;
@@ -309,7 +308,7 @@ export class Cutter {
   /** Set while a round is only repeated. */
   again: ReadAlready | undefined;
 
-  #commit(): void {
+  #commit(): true {
     if (this.guard.hasRemoved) this.guard.checkEpoch();
     const postponed = this.#postponed;
     const fuzzy = this.dirty.conflict || postponed.length > 0;
@@ -327,20 +326,20 @@ export class Cutter {
       this.guard.live(this.#options.clock.monotonicUs());
     }
     this.onCommit(epoch, live, this.epochOldestUs, wallMs);
-    this.#planDone();
+    this.marks.done(this.counters.epochs, this.dirty);
     this.epochOldestUs = Infinity;
-    this.#round = 0;
-    this.dirty.beginEpoch();
-    this.#fileTasks.beginEpoch();
+    this.#beginEpoch();
     for (const node of postponed) {
       if (this.#tree.isLive(node)) this.dirty.addExtent(node, 0, Infinity);
     }
     postponed.length = 0;
+    return true;
   }
 
-  /** All that was planned is sent, or needed no operation. A rescan may be of what was put back. */
-  #planDone(): void {
-    if (!this.dirty.rescan) this.marks.done(this.counters.epochs, this.dirty.putBackCount);
+  #beginEpoch(): void {
+    this.#round = 0;
+    this.dirty.beginEpoch();
+    this.#fileTasks.beginEpoch();
   }
 
   /** Nodes whose content is to be read in the next epoch. */
