@@ -363,6 +363,7 @@ export class Cutter {
     if (slots.length > 0) this.#planner.plan(slots, false);
     if (dirty.rescan) {
       dirty.rescan = false;
+      if (dirty.takeMissed()) this.origins.missed();
       this.counters.rescans++;
       this.#scanner.foundFiles = 0;
       this.#scanner.foundBytes = 0;
@@ -483,7 +484,7 @@ export class Cutter {
       this.dirty.rescan = true;
       return;
     }
-    const again = this.dirty.addMetadata(node);
+    const again = this.dirty.retryMetadata(node);
     again.closed ||= closed;
     again.attempts = attempts + 1;
     this.dirty.addNamesOf(node);
@@ -561,7 +562,7 @@ export class Cutter {
     const differs = this.#metadata.mustRead(node, stat);
     const isTold = dirFd >= 0 && this.#metadata.compare(node, stat, dirFd, name);
     if (dirFd < 0 && !isGone(dirFd)) this.#problem(node, "open", dirFd);
-    else if (dirFd < 0) this.dirty.addMetadata(node);
+    else if (dirFd < 0) this.dirty.retryMetadata(node);
     const isRead = differs || this.#metadata.isSuspect(node, stat, isTold);
     if (isRead) this.#planExtent(node, 0, Infinity, weight);
     else this.#metadata.tellTimes(node, stat);

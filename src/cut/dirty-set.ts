@@ -77,6 +77,8 @@ export class DirtySet implements ChangeSink {
   #held: (() => void)[] | undefined;
   /** Everything must be compared: records of unknown files were lost. */
   rescan = false;
+  /** Records of unknown files were lost since this was last asked. */
+  #isMissed = false;
   /** Something that the present epoch has read changed after it was read. */
   conflict = false;
   /** Monotonic µs of the oldest change told since the last `takeOldest`; Infinity when none. */
@@ -341,6 +343,12 @@ export class DirtySet implements ChangeSink {
     return dirty;
   }
 
+  /** It could not be looked at by the name that is known: no cut closes before it has been. */
+  retryMetadata(node: number): DirtyNode {
+    this.conflict = true;
+    return this.addMetadata(node);
+  }
+
   addName(parent: number, name: Uint8Array, change: number, attempts = 0): void {
     this.putBackCount++;
     this.#addName(parent, name, change, attempts);
@@ -511,8 +519,15 @@ export class DirtySet implements ChangeSink {
     this.conflict = true;
   }
 
+  takeMissed(): boolean {
+    const isMissed = this.#isMissed;
+    this.#isMissed = false;
+    return isMissed;
+  }
+
   overflow(): void {
     this.#ordered.drop();
+    this.#isMissed = true;
     this.rescan = true;
     this.conflict = true;
   }

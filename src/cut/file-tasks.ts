@@ -236,6 +236,8 @@ export class FileTasks {
       dirty.rescan = true;
       return;
     }
+    // What is known to have changed is read before the cut closes.
+    dirty.conflict = true;
     for (let i = 0; i < reading.extents.count; i++) {
       const again = dirty.addExtent(node, reading.extents.from(i), reading.extents.to(i));
       again.attempts = attempts + 1;

@@ -64,7 +64,7 @@ export class MetadataComparer {
     if (stat[Stat.attributeBytes] === 0 && present === undefined) return isTold;
     const bytes = this.#files.getAttributes(dirFd, name, this.#attributes);
     if (bytes < 0) {
-      if (isGone(bytes)) this.#dirty.addMetadata(node);
+      if (isGone(bytes)) this.#dirty.retryMetadata(node);
       else this.#problem(node, "getxattr", bytes);
       return isTold;
     }

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
+import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { Errno, type Files } from "../world/index.ts";
+import { Errno, type Files, scanEntryFixedBytes, Stat, statSlots } from "../world/index.ts";
 import { native } from "../world/node/index.ts";
 import { CutRig, Script } from "./cutter.fuzz.ts";
 
@@ -142,4 +143,47 @@ test("a peer that does not remember is told of no origin", (context) => {
   rig.settle();
   for (const { frames } of rig.epochs) assert.equal(frames["origin"], undefined);
   assert.equal(toldOf(rig, "a").ino, 0);
+});
+
+/** A clock for files that stands still: whatever is done has the same times. */
+function withoutTime(files: Files): Files {
+  const stop = (result: number, out: Float64Array): number => {
+    out[Stat.mtimeSec] = out[Stat.ctimeSec] = 1000;
+    out[Stat.mtimeNsec] = out[Stat.ctimeNsec] = 0;
+    return result;
+  };
+  return {
+    ...files,
+    fstat: (fd, out) => stop(files.fstat(fd, out), out),
+    statAt: (fd, name, out) => stop(files.statAt(fd, name, out), out),
+    identifyAt: (fd, name, out) => stop(files.identifyAt(fd, name, out), out),
+    scanDirectory(fd, out, brief) {
+      const result = files.scanDirectory(fd, out, brief);
+      const view = new DataView(out.buffer, out.byteOffset);
+      for (let at = 0; at < result;) {
+        const stat = new Float64Array(out.buffer, out.byteOffset + at, statSlots);
+        stop(0, stat);
+        at += (scanEntryFixedBytes + view.getUint16(at + statSlots * 8, true) + 7) & ~7;
+      }
+      return result;
+    },
+  };
+}
+
+test("a write in the tick of the last reading is not missed by an overflow", (context) => {
+  const rig = new CutRig();
+  const script = new Script(rig);
+  context.after(() => rig.end());
+  script.create("a", "first");
+  script.create("b", "other");
+  rig.takesOrigins = true;
+  rig.start(withoutTime(native()));
+  rig.settle();
+  fs.writeFileSync(script.at("a"), "secnd");
+  rig.tell((sink) => sink.overflow());
+  const epochs = rig.settle();
+  assert.equal(fs.readFileSync(join(rig.target, "a"), "utf8"), "secnd");
+  assert.equal(epochs.length, 1);
+  rig.tell((sink) => sink.unknownContent(0, 0));
+  assert.equal(rig.settle().length, 0, "doubt ends with the epoch");
 });

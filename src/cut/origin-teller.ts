@@ -38,6 +38,8 @@ export class OriginTeller {
   readonly #explained: Set<number> = new Set();
   /** Files that are about to be read because of their ctime. */
   readonly #suspects: Set<number> = new Set();
+  /** Files that were told with a later ctime than this are in doubt (`missed`). */
+  #doubtAfterMs = Infinity;
   /** Wall clock of the last cut. */
   #lastCutMs = 0;
 
@@ -92,7 +94,20 @@ export class OriginTeller {
     if (!this.isEnabled || !told.has(node)) return false;
     if ((stat[Stat.mode]! & Mode.typeMask) !== Mode.regular) return false;
     if (told.ino[node] !== stat[Stat.ino] || told.gen[node] !== stat[Stat.gen]) return false;
-    return !this.#isUnchanged(node, stat);
+    return !this.#isUnchanged(node, stat) || this.#isRecent(node, this.#doubtAfterMs);
+  }
+
+  #isRecent(node: number, afterMs: number): boolean {
+    const { ctimeSec, ctimeNsec } = this.told;
+    return ctimeSec[node]! * 1000 + ctimeNsec[node]! / 1e6 > afterMs;
+  }
+
+  /**
+   * Records of unknown files were lost. The clock for files moves in ticks: what was written in the
+   * tick in which a file was last read has left no other time behind.
+   */
+  missed(): void {
+    this.#doubtAfterMs = Math.min(this.#doubtAfterMs, this.#lastCutMs - surelyToldMs);
   }
 
   /** The node has another name now, which has changed its ctime. */
@@ -109,7 +124,8 @@ export class OriginTeller {
 
   /** The target cannot be sure that it has all of the file. */
   isInDoubt(node: number): boolean {
-    return this.told.has(node) && !this.told.hasChangeTime(node);
+    const isDoubtful = !this.told.hasChangeTime(node) || this.#isRecent(node, this.#doubtAfterMs);
+    return this.told.has(node) && isDoubtful;
   }
 
   #isUnchanged(node: number, stat: Float64Array): boolean {
@@ -177,6 +193,7 @@ export class OriginTeller {
     // Something may have been missed.
     const isUnsure = dirty.conflict || dirty.rescan;
     const count = this.#inEpochCount;
+    if (!isUnsure) this.#doubtAfterMs = Infinity;
     const sureMs = isUnsure ? this.#lastCutMs - surelyToldMs : Infinity;
     this.#lastCutMs = wallMs;
     if (count === 0) return;
@@ -184,9 +201,8 @@ export class OriginTeller {
       for (const node of postponed) this.#doubt(node);
       for (let i = 0; i < count; i++) {
         const node = this.#inEpoch[i]!;
-        const { ctimeSec, ctimeNsec } = this.told;
-        const isRecent = ctimeSec[node]! * 1000 + ctimeNsec[node]! / 1e6 > sureMs;
-        if (isRecent || dirty.hasExtents(node) || stores.isResting(node)) this.#doubt(node);
+        if (this.#isRecent(node, sureMs) || dirty.hasExtents(node) || stores.isResting(node))
+          this.#doubt(node);
       }
     }
     this.#inEpochCount = 0;

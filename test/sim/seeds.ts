@@ -27,6 +27,10 @@ const cutUnnoticed =
   "content-reader.ts: bytes that were told as written, and were beyond the end of the file by " +
   "the time it was read, were not noted as read: a cut closed with what came later only";
 
+const sameTick =
+  "origin-teller.ts: after an overflow a file was taken for unchanged that had been written to " +
+  "in the tick of the clock in which it was last read";
+
 export const keptSeeds: readonly KeptSeed[] = [
   { seed: 17, faults: [], found: cutUnnoticed },
   { seed: 76, faults: [], found: cutUnnoticed },
@@ -39,4 +43,13 @@ export const keptSeeds: readonly KeptSeed[] = [
       "mirror.ts: a source whose target had not noticed the end of the last link was refused, " +
       "and that ended the sync (now TARGET_BUSY, tried again)",
   },
+  {
+    seed: 2053,
+    faults: faultKinds,
+    found:
+      "dirty-set.ts: what could not be looked at by the name that was known, as it had moved, " +
+      "was left to the next epoch, and the cut closed without it",
+  },
+  { seed: 81, faults: faultKinds, found: sameTick },
+  { seed: 2399, faults: faultKinds, found: sameTick },
 ];

@@ -102,7 +102,8 @@ export class SimDisk {
   readonly #free: number[] = [];
   #nextIno = 2;
   readonly #salt: number;
-  readonly #undo: (() => void)[] = [];
+  readonly #undo: { readonly undo: () => void; readonly call: number }[] = [];
+  #call = 0;
   pageCountMax: number;
 
   constructor(options: DiskOptions) {
@@ -174,9 +175,14 @@ export class SimDisk {
     [inode.mtimeSec, inode.mtimeNsec] = this.now();
   }
 
+  /** Another system call begins: what one changes reaches the disk together or not at all. */
+  beginCall(): void {
+    this.#call++;
+  }
+
   /** Remembers how to take a change back that has not reached the disk. */
   note(undo: () => void): void {
-    this.#undo.push(undo);
+    this.#undo.push({ undo, call: this.#call });
     if (this.#undo.length > 2 * undoCountMax) this.#undo.splice(0, undoCountMax);
   }
 
@@ -249,7 +255,12 @@ export class SimDisk {
   /** A suffix of what was not synced is lost, and of the pages whatever chance has. */
   powerCut(chance: Chance): void {
     const lostCount = chance.below(this.#undo.length + 1);
-    for (let i = 0; i < lostCount; i++) this.#undo.pop()!();
+    for (let lost = 0, call = -1; this.#undo.length > 0; lost++) {
+      const last = this.#undo.at(-1)!;
+      if (lost >= lostCount && last.call !== call) break;
+      call = last.call;
+      this.#undo.pop()!.undo();
+    }
     this.#undo.length = 0;
     this.#findAgain();
     for (const inode of this.#inodes.values()) {

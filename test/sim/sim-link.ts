@@ -192,7 +192,7 @@ class SimLink implements Link {
 
   #arm(): void {
     const next = this.#inbox[0];
-    if (next === undefined || this.#armed !== undefined || this.#isEnded) return;
+    if (next === undefined || this.#armed !== undefined || this.isOver) return;
     if (this.#isPaused && next.bytes !== undefined) return;
     if (this.#handlers === undefined) return;
     const dueUs = Math.max(next.dueUs, this.#stalledUntilUs);

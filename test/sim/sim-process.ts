@@ -80,6 +80,7 @@ export class Running {
   #before(call: keyof Files): number | undefined {
     if (!this.isAlive) return -Errno.EIO;
     this.callCount++;
+    this.#options.disk.beginCall();
     const { clock, chance, between } = this.#options;
     clock.spend(chance.between(1, 4));
     if (this.callsToLive !== undefined && this.callsToLive-- <= 0) {

@@ -187,6 +187,7 @@ export class Simulation {
 
   noteChange(what: string): void {
     this.trace.say(`app ${what}`);
+    this.sourceDisk.beginCall();
     this.history.add(rootOf(this.sourceDisk, folder.source), what);
   }
 
