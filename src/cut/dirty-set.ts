@@ -441,6 +441,8 @@ export class DirtySet implements ChangeSink {
     if (node === 0) return this.#hold(() => this.truncated(ino, gen, size, timeUs));
     this.#told(timeUs);
     this.addChanged(node, Math.min(size, this.#tree.size[node]!), Infinity);
+    // Whoever has read it since knows the new size: nothing of what was read need have changed.
+    this.#conflictIfRead(node);
   }
 
   unknownContent(ino: number, gen: number): void {
@@ -468,6 +470,10 @@ export class DirtySet implements ChangeSink {
     this.#told(Infinity);
     this.#ordered.interrupted();
     this.#dirty(node).metadata = true;
+    this.#conflictIfRead(node);
+  }
+
+  #conflictIfRead(node: number): void {
     if (this.#readNode === node || this.#readExtents.has(node)) this.conflict = true;
   }
 

@@ -6,6 +6,7 @@ export interface CheckOptions {
   readonly steps: number;
   readonly faults: readonly FaultKind[];
   readonly isTwice: boolean;
+  readonly isCoarse?: boolean;
   readonly listen?: (entry: string) => void;
 }
 
@@ -16,7 +17,8 @@ export interface Checked {
 
 export async function checkSeed(seed: number, options: CheckOptions): Promise<Checked> {
   const { steps, faults, isTwice, listen } = options;
-  const own = { seed, steps, faults };
+  const coarse = options.isCoarse === undefined ? {} : { isCoarse: options.isCoarse };
+  const own = { seed, steps, faults, ...coarse };
   const told = listen === undefined ? {} : { listen };
   const result = await new Simulation({ ...own, ...told }).run();
   if (result.failure !== undefined) {

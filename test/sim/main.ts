@@ -8,6 +8,7 @@
  *   --faults A,B   only these kinds of faults; `none`
  *   --trace        prints all that happens
  *   --once         does not run each seed twice
+ *   --coarse       times of files move in ticks of 4 ms also with faults (Linux before 6.13)
  *
  * Every seed is run twice and the two traces are compared. A run that fails is run once more to say
  * which paths are wrong. Ends with 1 when any has failed, and prints the line that repeats it.
@@ -26,6 +27,7 @@ const { values } = parseArgs({
     faults: { type: "string", default: "all" },
     trace: { type: "boolean", default: false },
     once: { type: "boolean", default: false },
+    coarse: { type: "boolean", default: false },
     quiet: { type: "boolean", default: false },
   },
 });
@@ -47,6 +49,7 @@ async function main(): Promise<void> {
     steps: Number(values.steps),
     faults: kindsOf(values.faults),
     isTwice: !values.once,
+    ...(values.coarse && { isCoarse: true }),
     ...(values.trace && { listen: (entry: string) => console.log(entry) }),
   };
   let failedCount = 0;

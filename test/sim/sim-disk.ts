@@ -45,6 +45,8 @@ export class Inode {
   readonly attributes: Map<string, Uint8Array> = new Map();
   /** Descriptors. */
   openCount = 0;
+  /** Its times were looked at since they changed. */
+  isQueried = false;
   /** Made without a name, and may be given one. */
   isUnnamed = false;
   lockedBy: object | undefined;
@@ -92,6 +94,11 @@ export interface DiskOptions {
   readonly wallUs: () => number;
   readonly device: number;
   readonly pageCountMax: number;
+  /**
+   * Times are of the tick, as before Linux 6.13. Else what changes after its times were looked at
+   * gets other ones (Documentation/filesystems/multigrain-ts.rst).
+   */
+  readonly isCoarse: boolean;
 }
 
 export class SimDisk {
@@ -146,10 +153,13 @@ export class SimDisk {
     return this.#free.pop()!;
   }
 
-  /** Seconds and nanoseconds of the present tick. */
-  now(): readonly [sec: number, nsec: number] {
+  #floorUs = 0;
+
+  /** Seconds and nanoseconds of the present tick; or of this moment, if the last were looked at. */
+  now(inode?: Inode): readonly [sec: number, nsec: number] {
     const us = this.#options.wallUs();
-    const ticked = us - (us % tickUs);
+    if (inode?.isQueried === true && !this.#options.isCoarse) this.#floorUs = us;
+    const ticked = Math.max(this.#floorUs, us - (us % tickUs));
     const sec = Math.floor(ticked / 1e6);
     return [sec, (ticked - sec * 1e6) * 1000];
   }
@@ -161,7 +171,8 @@ export class SimDisk {
       inode.ctimeSec = ctimeSec;
       inode.ctimeNsec = ctimeNsec;
     });
-    [inode.ctimeSec, inode.ctimeNsec] = this.now();
+    [inode.ctimeSec, inode.ctimeNsec] = this.now(inode);
+    inode.isQueried = false;
   }
 
   /** The content has changed. */
@@ -172,7 +183,8 @@ export class SimDisk {
       inode.mtimeNsec = mtimeNsec;
     });
     this.touchChange(inode);
-    [inode.mtimeSec, inode.mtimeNsec] = this.now();
+    inode.mtimeSec = inode.ctimeSec;
+    inode.mtimeNsec = inode.ctimeNsec;
   }
 
   /** Another system call begins: what one changes reaches the disk together or not at all. */

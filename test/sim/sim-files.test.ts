@@ -380,7 +380,13 @@ function worlds(): Worlds {
   );
   real.files.chmod(real.rootFd, 0o755);
   let wallUs = 1_800_000_000_000_000;
-  const options = { chance: new Chance(1), wallUs: () => wallUs, device: 7, pageCountMax: 1e6 };
+  const options = {
+    chance: new Chance(1),
+    wallUs: () => wallUs,
+    device: 7,
+    pageCountMax: 1e6,
+    isCoarse: true,
+  };
   const simulated = new SimProcess({ disk: new SimDisk(options) }).files;
   const sim = new Side(simulated, simulated.openPath(Buffer.from("/"), Open.read | Open.directory));
   return {

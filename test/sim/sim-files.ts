@@ -136,6 +136,7 @@ export class SimProcess {
   }
 
   #fill(inode: Inode, out: Float64Array, how: "all" | "identity" | "brief"): void {
+    inode.isQueried = true;
     out[Stat.ino] = inode.ino;
     out[Stat.gen] = how === "brief" ? 0 : inode.gen;
     out[Stat.mode] = inode.mode;
