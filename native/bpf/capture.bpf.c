@@ -337,7 +337,7 @@ static __always_inline void on_open(struct task_struct *task, u64 open_flags, lo
 	if (!(open_flags & O_TRUNC)) return;
 	u64 f = file_of(task, fd);
 	/* Opening for reading truncates too. */
-	if (f && !(cast(f, struct file)->f_mode & FMODE_PATH)) emit_file(f, LS_OP_TRUNCATE, 0, 0, 0);
+	if (f && !(cast(f, struct file)->f_mode & FMODE_PATH)) emit_file(f, LS_OP_TRUNCATE, 0, 0, 1);
 }
 
 static __always_inline void on_mmap(struct task_struct *task, u64 flags, u32 fd)
@@ -402,7 +402,7 @@ static __always_inline void on_other(struct task_struct *task, struct pt_regs *r
 		emit_path(ARG0(regs), -100, LS_OP_TRUNCATE | ARG1(regs) << 8);
 	} else if ((f = file_of(task, ARG0(regs)))) {
 		if (call == FTRUNCATE)
-			emit_file(f, LS_OP_TRUNCATE, 0, ARG1(regs), 0);
+			emit_file(f, LS_OP_TRUNCATE, 0, ARG1(regs), 1);
 		else if (call == FALLOCATE)
 			on_fallocate(f, ARG1(regs), ARG2(regs), ARG3(regs));
 		else if (call == IOCTL)

@@ -11,7 +11,8 @@
 
 enum ls_op {
 	LS_OP_WRITE = 1,    /* [pos, pos+len) changed */
-	LS_OP_TRUNCATE = 2, /* the file was cut or grown to pos bytes: [pos, end) is dirty */
+	/* [pos, end) is dirty; with a len of 1 nothing is there: the file was cut or grown to pos bytes */
+	LS_OP_TRUNCATE = 2,
 	LS_OP_UNKNOWN = 3,  /* content changed, extent unknown */
 	LS_OP_STORE = 4,    /* [pos, pos+len) is being stored to through a shared mapping */
 	LS_OP_MAPPED = 5,   /* a writable shared mapping of the file was made */

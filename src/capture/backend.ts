@@ -44,7 +44,8 @@ export interface ChangeSink {
   /** Bytes were added at the end, whose position is not known. */
   appended(ino: number, gen: number, timeUs: number): void;
   /** Cut or grown to `size`: everything from there on changed. */
-  truncated(ino: number, gen: number, size: number, timeUs: number): void;
+  /** All from there on is another. `isCut`: the file ends there now, if it did not before. */
+  truncated(ino: number, gen: number, size: number, timeUs: number, isCut?: boolean): void;
   /** Content changed, extent unknown. */
   unknownContent(ino: number, gen: number): void;
   /** [from, to) is being stored to through a shared mapping; it may go on changing silently. */

@@ -239,8 +239,8 @@ class Fan implements ChangeSink {
     for (const sink of this.#all()) sink.appended(ino, gen, timeUs);
   }
 
-  truncated(ino: number, gen: number, size: number, timeUs: number): void {
-    for (const sink of this.#all()) sink.truncated(ino, gen, size, timeUs);
+  truncated(ino: number, gen: number, size: number, timeUs: number, isCut?: boolean): void {
+    for (const sink of this.#all()) sink.truncated(ino, gen, size, timeUs, isCut);
   }
 
   unknownContent(ino: number, gen: number): void {

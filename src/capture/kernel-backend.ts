@@ -147,7 +147,7 @@ class KernelBackend implements CaptureBackend {
           (flags & RecordFlag.mapped) !== 0,
         );
       case RecordKind.truncate:
-        return sink.truncated(ino, gen, position, timeUs);
+        return sink.truncated(ino, gen, position, timeUs, length === 1);
       case RecordKind.unknown:
       case RecordKind.modified:
         return sink.unknownContent(ino, gen);

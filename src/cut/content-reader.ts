@@ -27,17 +27,22 @@ export interface Reading {
   position: number;
   /** Data, not a hole, is known up to here: asking anew after every pause would cost much. */
   dataEnd: number;
+  /**
+   * The file's end when reading began, which is as far as it is read: who writes on is told of, and
+   * would else be followed for as long as he is faster.
+   */
+  endMax: number;
 }
 
 export function startReading(node: number, extents: ExtentList): Reading {
-  return { node, extents, index: 0, position: -1, dataEnd: -1 };
+  return { node, extents, index: 0, position: -1, dataEnd: -1, endMax: -1 };
 }
 
 /** Of a new file: from its beginning to its end, wherever that is. */
 export function startReadingAll(node: number): Reading {
   const extents = new ExtentList();
   extents.add(0, Infinity);
-  return startReading(node, extents);
+  return { ...startReading(node, extents), endMax: Infinity };
 }
 
 type ReadOnly = Pick<Files, "fstat" | "pread">;
@@ -69,7 +74,8 @@ export class ContentReader {
     const result = known === undefined ? this.#files.fstat(fd, this.stat) : 0;
     if (result < 0) return result;
     const stat = known ?? this.stat;
-    const size = stat[Stat.size]!;
+    if (reading.endMax < 0) reading.endMax = stat[Stat.size]!;
+    const size = Math.min(stat[Stat.size]!, reading.endMax);
     const isFull = size <= fullFileBytesMax && stat[Stat.blocks]! * blockBytes >= size;
     for (; reading.index < extents.count; reading.index++) {
       const from = extents.from(reading.index);
@@ -88,7 +94,7 @@ export class ContentReader {
       }
       // The size was asked for in this very call, or just before it: after everything that is
       // known to have happened.
-      if (to === Infinity) this.#dirty.satisfy(node, end, Infinity);
+      if (to === Infinity && size === stat[Stat.size]) this.#dirty.satisfy(node, end, Infinity);
     }
     return 1;
   }
@@ -116,6 +122,13 @@ export class ContentReader {
     this.#dirty.noteRead(node, from, to);
     if (to > tree.size[node]!) tree.size[node] = to;
     return true;
+  }
+
+  /** The target's file ends here, before anything is written to it. */
+  cut(node: number, size: number): void {
+    if (this.#tree.size[node]! <= size) return;
+    this.#writer.truncate(node, size);
+    this.#tree.size[node] = size;
   }
 
   /**

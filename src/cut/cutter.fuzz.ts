@@ -411,11 +411,12 @@ export class Script {
     else this.rig.tell((sink) => sink.appended(ino, gen, 1));
   }
 
-  truncate(path: string, size: number): void {
-    this.log.push(`truncate ${path} ${size}`);
+  /** `isTold`: that it was cut, and not that all from there on is another. */
+  truncate(path: string, size: number, isTold = false): void {
+    this.log.push(`truncate ${path} ${size} ${isTold}`);
     fs.truncateSync(this.at(path), size);
     const [ino, gen] = this.rig.identity(this.at(path));
-    this.rig.tell((sink) => sink.truncated(ino, gen, size, 1));
+    this.rig.tell((sink) => sink.truncated(ino, gen, size, 1, isTold));
   }
 
   rename(from: string, to: string, flags = 0): void {
@@ -533,7 +534,7 @@ export function randomChange(script: Script, pick: Pick): void {
       case 5:
         return script.append(file, bytes(100), pick(2) === 0);
       case 6:
-        return script.truncate(file, pick(50_000));
+        return script.truncate(file, pick(50_000), pick(2) === 1);
       case 7:
       case 8:
         return script.rename(file, fresh);

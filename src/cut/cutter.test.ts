@@ -528,6 +528,57 @@ test("a file that is written in order is sent in parts, each a past state", asyn
   await rig.assertEqual("after the stream");
 });
 
+test("a file that is cut and written anew is sent in parts, the first with the cut", async (t) => {
+  for (const [size, isTold] of [
+    [0, true],
+    [500, true],
+    [0, false],
+  ] as const) {
+    const { rig, script, seen } = streamed(t);
+    script.write("a", 0, bytes(9000, 7));
+    rig.settle();
+    seen.length = 0;
+    script.truncate("a", size, isTold);
+    for (let i = 0; i < 5; i++) script.write("a", size + i * 700, bytes(700, i));
+    rig.settle();
+    const parts = [1000, 2000, 3000, 3500].map((part) => `${size + part} a`);
+    assert.deepEqual(seen, isTold ? parts : ["3500 a"]);
+    await rig.assertEqual(`cut at ${size}`);
+  }
+});
+
+test("a cut is none of a run when something else is dirty, or grows the file", async (t) => {
+  for (const change of ["dirty", "grown"]) {
+    const { rig, script, seen } = streamed(t);
+    script.write("a", 0, bytes(900, 7));
+    if (change === "grown") rig.settle();
+    seen.length = 0;
+    const size = change === "grown" ? 2000 : 0;
+    script.truncate("a", size, true);
+    script.write("a", size, bytes(3000, 1));
+    rig.settle();
+    assert.deepEqual(seen, [`${size + 3000} a`], change);
+    await rig.assertEqual(change);
+  }
+});
+
+test("a file that somebody writes on is read up to where it ended at first", async (t) => {
+  const { rig, script, seen } = streamed(t);
+  script.write("a", 0, bytes(9000, 7));
+  rig.settle();
+  seen.length = 0;
+  script.truncate("a", 0);
+  script.write("a", 0, bytes(300_000, 1));
+  let looks = 0;
+  rig.onRoom = () => {
+    if (++looks === 3) script.write("a", 300_000, bytes(200_000, 2));
+  };
+  rig.settle();
+  assert.equal(seen[0], "300000 a");
+  assert.equal(seen.at(-1), "500000 a");
+  await rig.assertEqual("after the stream");
+});
+
 test("parts go on while the file grows, and end before what came after them", async (context) => {
   const { rig, script, seen } = streamed(context);
   script.write("a", 0, bytes(2500, 1));

@@ -388,8 +388,10 @@ export class Cutter {
     if (this.#round > 1 || this.#liveWanted || stores.count > 0 || marks.isAnySet) return false;
     const part = this.dirty.takeOrdered(this.#options.orderedBytes ?? orderedBytesMax);
     if (part === undefined) return false;
-    if (this.rules.isRuleFile(part.node)) this.rules.fileChanged(part.node);
-    this.#planExtent(part.node, part.from, part.to);
+    const { node, from, to, isCut } = part;
+    if (this.rules.isRuleFile(node)) this.rules.fileChanged(node);
+    if (isCut) this.#reader.cut(node, from);
+    this.#planExtent(node, from, to);
     this.#tasks.putFirst();
     return true;
   }

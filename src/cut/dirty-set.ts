@@ -52,6 +52,14 @@ export const heldChangeCountMax = 65536;
 /** Inodes remembered as moved to a place that is not known yet. */
 export const movedCountMax = 65536;
 
+/** A part of a file that is written in order; `isCut`: before it, the file has ended there. */
+export interface OrderedPart {
+  readonly node: number;
+  readonly from: number;
+  readonly to: number;
+  readonly isCut: boolean;
+}
+
 export class DirtySet implements ChangeSink {
   readonly #tree: Tree;
   readonly #onStore: (node: number, from: number, to: number) => void;
@@ -242,9 +250,9 @@ export class DirtySet implements ChangeSink {
    * The next `bytes` of a file that is being written in order and is further ahead than that, if
    * nothing older is dirty. The extent is no longer dirty then.
    */
-  takeOrdered(bytes: number): { node: number; from: number; to: number } | undefined {
+  takeOrdered(bytes: number): OrderedPart | undefined {
     const run = this.#ordered;
-    const { node, from } = run;
+    const { node, from, isCut } = run;
     const to = from + bytes;
     run.mark();
     if (node === 0 || run.to < to || this.rescan) return undefined;
@@ -254,7 +262,7 @@ export class DirtySet implements ChangeSink {
     if (extents.from(0) !== from || extents.to(0) < to) return undefined;
     extents.subtract(from, to);
     run.advance(to);
-    return { node, from, to };
+    return { node, from, to, isCut };
   }
 
   /** The dirty nodes, which stay dirty. */
@@ -436,11 +444,14 @@ export class DirtySet implements ChangeSink {
     this.addChanged(node, this.#tree.size[node]!, Infinity);
   }
 
-  truncated(ino: number, gen: number, size: number, timeUs: number): void {
+  truncated(ino: number, gen: number, size: number, timeUs: number, isCut = false): void {
     const node = this.#tree.byInode(ino, gen);
-    if (node === 0) return this.#hold(() => this.truncated(ino, gen, size, timeUs));
+    if (node === 0) return this.#hold(() => this.truncated(ino, gen, size, timeUs, isCut));
     this.#told(timeUs);
-    this.addChanged(node, Math.min(size, this.#tree.size[node]!), Infinity);
+    const from = Math.min(size, this.#tree.size[node]!);
+    if (isCut && from === size && this.isEmpty) this.#ordered.cut(node, size);
+    else this.#ordered.changed(node);
+    this.#addExtent(node, from, Infinity);
     // Whoever has read it since knows the new size: nothing of what was read need have changed.
     this.#conflictIfRead(node);
   }

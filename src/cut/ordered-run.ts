@@ -5,7 +5,7 @@
  * sent. All of it at once would be one epoch, as large as the file, held by the target until it is
  * whole. But every prefix of such a run was a state of the source, too: nothing else had changed
  * when its last byte was written. So the run is sent in parts, each an epoch of its own
- * (docs/adr/0020-ordered-runs.md).
+ * (docs/adr/0020-ordered-runs.md). A file that was cut and is then written anew is such a run, too.
  *
  * In: what the dirty set is told. Out: `from`, `to`. The kernel tells names beside the ring of
  * writes, so in one drain a name may be older than a write that was told before it: a run ends
@@ -16,17 +16,15 @@ export class OrderedRun {
   node = 0;
   from = 0;
   to = 0;
+  /** The file was cut at `from` before. */
+  isCut = false;
   #markedTo = 0;
   #isOpen = false;
 
   /** This file was written; `isFirst`: nothing else is dirty. */
   written(node: number, from: number, to: number, isFirst: boolean): void {
     if (isFirst) {
-      this.node = node;
-      this.from = from;
-      this.to = to;
-      this.#markedTo = from;
-      this.#isOpen = true;
+      this.#begin(node, from, to, false);
     } else if (node !== this.node) {
       this.#isOpen = false;
     } else if (this.#isOpen && from === this.to) {
@@ -34,6 +32,20 @@ export class OrderedRun {
     } else {
       this.drop();
     }
+  }
+
+  /** This file ends at `size` now, and nothing else is dirty: it may be written anew. */
+  cut(node: number, size: number): void {
+    this.#begin(node, size, size, true);
+  }
+
+  #begin(node: number, from: number, to: number, isCut: boolean): void {
+    this.node = node;
+    this.from = from;
+    this.to = to;
+    this.isCut = isCut;
+    this.#markedTo = from;
+    this.#isOpen = true;
   }
 
   /** This file's content changed in another way. */
@@ -57,6 +69,7 @@ export class OrderedRun {
   /** The part up to here has been taken. */
   advance(to: number): void {
     this.from = to;
+    this.isCut = false;
     if (this.#markedTo < to) this.#markedTo = to;
   }
 
