@@ -11,7 +11,7 @@
 
 enum ls_op {
 	LS_OP_WRITE = 1,    /* [pos, pos+len) changed */
-	/* [pos, end) is dirty; with a len of 1 nothing is there: the file was cut or grown to pos bytes */
+	/* [pos, end) is dirty; a len of 1: nothing is there, the file was cut or grown to pos bytes */
 	LS_OP_TRUNCATE = 2,
 	LS_OP_UNKNOWN = 3,  /* content changed, extent unknown */
 	LS_OP_STORE = 4,    /* [pos, pos+len) is being stored to through a shared mapping */
