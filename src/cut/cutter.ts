@@ -80,6 +80,8 @@ export class Cutter {
   #liveWanted = false;
   /** Monotonic µs of the oldest change in the present epoch, for lag; Infinity when unknown. */
   epochOldestUs = Infinity;
+  /** Set while a round is only repeated. */
+  again: ReadAlready | undefined;
   onCommit: (epoch: number, live: boolean, oldestUs: number, wallMs: number) => void = () => {};
 
   constructor(options: CutterOptions) {
@@ -305,9 +307,6 @@ export class Cutter {
     return true;
   }
 
-  /** Set while a round is only repeated. */
-  again: ReadAlready | undefined;
-
   #commit(): true {
     if (this.guard.hasRemoved) this.guard.checkEpoch();
     const postponed = this.#postponed;
@@ -384,14 +383,14 @@ export class Cutter {
   /** A part of a file that is being written in order, an epoch of its own. */
   #planOrdered(): boolean {
     // Stores are told late: they may be older than what was written.
-    const { stores, marks } = this;
-    if (this.#round > 1 || this.#liveWanted || stores.count > 0 || marks.isAnySet) return false;
-    const part = this.dirty.takeOrdered(this.#options.orderedBytes ?? orderedBytesMax);
+    if (this.stores.count > 0 || this.marks.isAnySet || this.#liveWanted) return false;
+    const bytes = this.#options.orderedBytes ?? orderedBytesMax;
+    const part = this.#round > 1 ? undefined : this.dirty.takeOrdered(bytes);
     if (part === undefined) return false;
-    const { node, from, to, isCut } = part;
+    const { node, from } = part;
     if (this.rules.isRuleFile(node)) this.rules.fileChanged(node);
-    if (isCut) this.#reader.cut(node, from);
-    this.#planExtent(node, from, to);
+    if (part.isCut) this.#reader.cut(node, from);
+    this.#planExtent(node, from, part.to);
     this.#tasks.putFirst();
     return true;
   }
