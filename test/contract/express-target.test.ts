@@ -112,6 +112,15 @@ function encode(one: Message, epoch: number): Buffer {
   return one.isTwice ? Buffer.concat([bytes, bytes]) : bytes;
 }
 
+/** Whether the changed bit is of a frame's length. */
+function changesLength(one: Message, bytes: Buffer): boolean {
+  if (one.flip === undefined) return false;
+  const at = one.flip % bytes.length;
+  const timesAt = 17 + one.length;
+  const starts = [0, timesAt, timesAt + (one.withOrigin ? 33 : 21)];
+  return starts.some((start) => at >= start && at < start + 4);
+}
+
 /** What the source heard, and what there is in the end. */
 interface Outcome {
   readonly heard: readonly string[];
@@ -144,29 +153,36 @@ async function run(all: readonly Message[], hasLane: boolean): Promise<[Outcome,
   const reader = new FrameReader((type, bytes, start, end) => {
     if (type === FrameType.ack) heard.push(`ack ${f64(bytes, start)}`);
     else if (type === FrameType.bye) heard.push(`bye ${decodeBye(bytes, start, end).code}`);
+    else if (type === FrameType.pong) heard.push("pong");
     else if (type === FrameType.manifestEnd) heard.push("manifest");
   });
   let isClosed = false;
   const onClose = (): void => void (isClosed = true);
   pair.near.start({ onData: (bytes) => reader.push(bytes), onDrain: () => {}, onClose });
   try {
-    await greet(new OpWriter((piece) => void pair.near.send(piece.slice())), heard);
+    const control = new OpWriter((piece) => void pair.near.send(piece.slice()));
+    const ping = (): void => control.control(FrameType.ping, new Uint8Array(8));
+    await greet(control, heard);
     let epoch = 1;
     for (const one of all) {
       epoch++;
       const bytes = encode(one, epoch);
       const cut = Math.min(one.cut ?? 0, bytes.length);
-      const isOver = (): boolean => isClosed || heard.includes(`ack ${epoch}`);
+      const isLast = one.flip !== undefined || one.isTwice;
+      const answer = isLast ? "pong" : `ack ${epoch}`;
+      const isOver = (): boolean => isClosed || heard.includes(answer);
       if (cut > 0) pair.near.send(bytes.subarray(0, cut));
       // Enough for it to be read by itself, most of the time.
       for (let turn = 0; cut > 0 && turn < 5; turn++) await new Promise(setImmediate);
       pair.near.send(bytes.subarray(cut));
-      // A length that was flipped makes the target wait for more.
-      const isWaiting = one.flip !== undefined || one.isTwice;
-      await until(isOver, `an answer to epoch ${epoch}`, isWaiting ? 20 : 5000).catch(
+      for (let turn = 0; isLast && turn < 5; turn++) await new Promise(setImmediate);
+      if (isLast) ping();
+      // A length that is another one now makes the target wait for more, or take the ping for that.
+      const isWaiting = changesLength(one, bytes);
+      await until(isOver, `an answer after epoch ${epoch}`, isWaiting ? 100 : 5000).catch(
         (error: unknown) => assert.ok(isWaiting, error as Error),
       );
-      if (isWaiting || isClosed) break;
+      if (isLast || isClosed) break;
     }
     pair.near.close();
     await served;
