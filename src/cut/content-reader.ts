@@ -88,13 +88,17 @@ export class ContentReader {
       // It has been cut since it was written there. That is told later, and is a conflict then.
       if (to !== Infinity && end < to) this.#note(node, Math.max(from, end), to);
       const synced = this.#tree.size[node]!;
-      if (to === Infinity ? synced !== size : end > synced) {
+      // Of an extent beyond the end nothing is known, nor of what is before it.
+      if (to === Infinity ? synced !== size : end > synced && end > from) {
         this.#writer.truncate(node, end);
         this.#tree.size[node] = end;
       }
       // The size was asked for in this very call, or just before it: after everything that is
       // known to have happened.
-      if (to === Infinity && size === stat[Stat.size]) this.#dirty.satisfy(node, end, Infinity);
+      if (to !== Infinity) continue;
+      if (size === stat[Stat.size]) this.#dirty.satisfy(node, end, Infinity);
+      // Also of an empty file: its size is what was read.
+      this.#dirty.noteRead(node, 0, 0);
     }
     return 1;
   }

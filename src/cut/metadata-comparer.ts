@@ -5,7 +5,7 @@
  * In: stat records of nodes that both trees have. Out: META, ATTRIBUTES and TIMES frames.
  */
 import type { Tree } from "../tree/index.ts";
-import { type Files, Mode, Stat } from "../world/index.ts";
+import { type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import { attributesBytesMax, type OpWriter } from "../wire/index.ts";
 import { capabilityName, withoutAttribute } from "./attribute-list.ts";
 import type { DirtySet } from "./dirty-set.ts";
@@ -24,6 +24,7 @@ export class MetadataComparer {
   readonly #readsAll: () => boolean;
   /** Files of several names whose content is being read because of `readsAll`. */
   readonly #linked: Set<number> = new Set();
+  readonly #stat: Float64Array = new Float64Array(statSlots);
   readonly #attributes: Uint8Array = new Uint8Array(attributesBytesMax);
 
   constructor(options: {
@@ -62,6 +63,10 @@ export class MetadataComparer {
     }
     const present = tree.attributes.get(node);
     if (stat[Stat.attributeBytes] === 0 && present === undefined) return isTold;
+    if (name.length > 0 && !this.#isStill(node, dirFd, name)) {
+      this.#dirty.retryMetadata(node);
+      return isTold;
+    }
     const bytes = this.#files.getAttributes(dirFd, name, this.#attributes);
     if (bytes < 0) {
       if (isGone(bytes)) this.#dirty.retryMetadata(node);
@@ -74,6 +79,14 @@ export class MetadataComparer {
     else tree.attributes.delete(node);
     this.#writer.attributes(node, attributes);
     return true;
+  }
+
+  /** The name may have been given to another file meanwhile. */
+  #isStill(node: number, dirFd: number, name: Uint8Array): boolean {
+    const { ino, gen } = this.#tree;
+    const stat = this.#stat;
+    const isThere = this.#files.identifyAt(dirFd, name, stat) === 0;
+    return isThere && stat[Stat.ino] === ino[node] && stat[Stat.gen] === gen[node];
   }
 
   /** Whether there is nothing to tell of a node that was found like this. */

@@ -167,3 +167,24 @@ test("a file read as it was made longer goes out with what was first", async (co
   assert.equal(epochs.length, 1);
   await rig.assertEqual("after the cut");
 });
+
+test("a file read as it was emptied goes out with what was first", async (context) => {
+  const { rig, script } = rigFor(context);
+  script.create("a", "1".repeat(5000));
+  rig.start();
+  rig.settle();
+  script.write("a", 0, Buffer.from("2"));
+  script.create("new", "content");
+  const isDone = once(
+    rig,
+    () => true,
+    () => {
+      script.write("a", 1000, Buffer.from("first"));
+      script.truncate("new", 0);
+    },
+  );
+  const epochs = rig.settle();
+  assert.ok(isDone());
+  assert.equal(epochs.length, 1);
+  await rig.assertEqual("after the cut");
+});
