@@ -49,6 +49,13 @@ struct bytes arg_bytes(const struct args *a, size_t index)
 	return b;
 }
 
+void *arg_handle(const struct args *a, size_t index)
+{
+	void *data = NULL;
+	napi_get_value_external(a->env, a->value[index], &data);
+	return data;
+}
+
 const char *arg_name(const struct args *a, size_t index)
 {
 	static char buffers[4][PATH_MAX];

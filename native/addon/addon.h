@@ -28,6 +28,8 @@ int32_t arg_int(const struct args *a, size_t index);
 uint32_t arg_uint(const struct args *a, size_t index);
 int64_t arg_int64(const struct args *a, size_t index);
 struct bytes arg_bytes(const struct args *a, size_t index);
+/* What a handle stands for. */
+void *arg_handle(const struct args *a, size_t index);
 /* A name or path as a C string in a rotating static buffer; NULL when too long or with a NUL. */
 const char *arg_name(const struct args *a, size_t index);
 

@@ -360,9 +360,7 @@ static napi_value fn_open(napi_env env, napi_callback_info info)
 
 static struct capture_state *state_of(const struct args *a)
 {
-	void *c = NULL;
-	napi_get_value_external(a->env, a->value[0], &c);
-	return c;
+	return arg_handle(a, 0);
 }
 
 /* captureFd(handle): a descriptor that is readable while records wait. */

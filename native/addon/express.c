@@ -206,13 +206,6 @@ static bool write_ahead(void *data)
 
 /* --- calls ------------------------------------------------------------------------------------ */
 
-static void *external_of(const struct args *a, size_t index)
-{
-	void *data = NULL;
-	napi_get_value_external(a->env, a->value[index], &data);
-	return data;
-}
-
 static void free_lane(napi_env env, void *data, void *hint)
 {
 	free(data);
@@ -229,9 +222,9 @@ FUNCTION(fn_express_open)
 	struct bytes slots = arg_bytes(&a, 3), bytes = arg_bytes(&a, 4);
 	struct express *x = calloc(1, sizeof *x);
 	napi_value out;
-	x->poll = external_of(&a, 0);
-	x->capture = external_of(&a, 1);
-	x->tls = external_of(&a, 2);
+	x->poll = arg_handle(&a, 0);
+	x->capture = arg_handle(&a, 1);
+	x->tls = arg_handle(&a, 2);
 	x->slots = (double *)slots.data;
 	x->bytes = bytes.data;
 	x->room = bytes.length;
@@ -250,7 +243,7 @@ FUNCTION(fn_express_open)
 FUNCTION(fn_express_close)
 {
 	struct args a = args_of(env, info);
-	struct express *x = external_of(&a, 0);
+	struct express *x = arg_handle(&a, 0);
 	if (!x->poll) return NULL;
 	poll_try_first(x->poll, NULL, NULL);
 	x->poll = NULL;

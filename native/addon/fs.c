@@ -160,24 +160,26 @@ int stat_into(int dirfd, const char *name, double *out)
 	return 0;
 }
 
-/* statAt(dirfd, name, Float64Array(16)): 0. With generation and size of the attribute list. */
-FUNCTION(fn_stat_at)
+static napi_value stat_by(napi_env env, napi_callback_info info,
+			  int (*into)(int dirfd, const char *name, double *out))
 {
 	struct args a = args_of(env, info);
 	NAME(1);
 	struct bytes out = arg_bytes(&a, 2);
 	if (out.length < STAT_SLOTS * 8) return bad_name(env);
-	return result(env, stat_into(arg_int(&a, 0), name, (double *)out.data));
+	return result(env, into(arg_int(&a, 0), name, (double *)out.data));
+}
+
+/* statAt(dirfd, name, Float64Array(16)): 0. With generation and size of the attribute list. */
+FUNCTION(fn_stat_at)
+{
+	return stat_by(env, info, stat_into);
 }
 
 /* identifyAt(dirfd, name, Float64Array(16)): 0. As statAt, without attributes (-1). */
 FUNCTION(fn_identify_at)
 {
-	struct args a = args_of(env, info);
-	NAME(1);
-	struct bytes out = arg_bytes(&a, 2);
-	if (out.length < STAT_SLOTS * 8) return bad_name(env);
-	return result(env, identify_into(arg_int(&a, 0), name, (double *)out.data));
+	return stat_by(env, info, identify_into);
 }
 
 /* fstat(fd, Float64Array(16)): 0. Without generation (0) and attributes (-1): the hot path. */

@@ -179,9 +179,7 @@ static void let_go(napi_env env, void *data, void *hint)
 
 static struct lanes *lanes_of(const struct args *a)
 {
-	void *all = NULL;
-	napi_get_value_external(a->env, a->value[0], &all);
-	return all;
+	return arg_handle(a, 0);
 }
 
 static bool start(struct lanes *all)

@@ -106,9 +106,7 @@ static napi_value poll_start(napi_env env, napi_callback_info info)
 static napi_value poll_set(napi_env env, napi_callback_info info)
 {
 	struct args a = args_of(env, info);
-	void *data = NULL;
-	napi_get_value_external(env, a.value[0], &data);
-	struct poll *p = data;
+	struct poll *p = arg_handle(&a, 0);
 	int allowed = UV_READABLE | UV_WRITABLE | UV_DISCONNECT | UV_PRIORITIZED;
 	int events = arg_int(&a, 1) & allowed;
 	if (p && events)
@@ -122,11 +120,10 @@ static napi_value poll_set(napi_env env, napi_callback_info info)
 static napi_value poll_stop(napi_env env, napi_callback_info info)
 {
 	struct args a = args_of(env, info);
-	void *p = NULL;
-	napi_get_value_external(env, a.value[0], &p);
+	struct poll *p = arg_handle(&a, 0);
 	if (p) {
-		uv_poll_stop(((struct poll *)p)->handle);
-		uv_close(((struct poll *)p)->handle, on_closed);
+		uv_poll_stop(p->handle);
+		uv_close(p->handle, on_closed);
 	}
 	return NULL;
 }

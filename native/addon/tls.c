@@ -308,9 +308,8 @@ static void free_tls(napi_env env, void *data, void *hint)
 FUNCTION(tls_open)
 {
 	struct args a = args_of(env, info);
-	void *context = NULL;
+	void *context = arg_handle(&a, 0);
 	napi_value out = NULL;
-	napi_get_value_external(env, a.value[0], &context);
 	struct bytes protocols = arg_bytes(&a, 3);
 	struct tls *t = calloc(1, sizeof *t);
 	t->protocols = malloc(protocols.length + 1);
@@ -338,9 +337,7 @@ FUNCTION(tls_open)
 
 static struct tls *tls_of(const struct args *a)
 {
-	void *t = NULL;
-	napi_get_value_external(a->env, a->value[0], &t);
-	return t;
+	return arg_handle(a, 0);
 }
 
 /* What a call of OpenSSL that returned `returned` (not above 0) means. */
