@@ -19,6 +19,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test, type TestContext } from "node:test";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
+import { Gate } from "../../test/contract/changed-link.ts";
 import { SyncError } from "../base/index.ts";
 import {
   type BackendName,
@@ -27,7 +28,7 @@ import {
   shareCapture,
 } from "../capture/index.ts";
 import { ProblemLog } from "../model/index.ts";
-import { type Link, type LinkHandlers, linkLimits, memoryLinkPair } from "../transport/index.ts";
+import { type Link, linkLimits, memoryLinkPair } from "../transport/index.ts";
 import { Open } from "../world/index.ts";
 import { native, nodeWorld } from "../world/node/index.ts";
 import type { ReachedCut } from "./barriers.ts";
@@ -91,41 +92,12 @@ class Writer {
   }
 }
 
-/** What arrives at the target waits while it is shut. */
-class Gate {
-  isShut = false;
-  #waiting: (() => void)[] = [];
-  link: Link | undefined;
-
-  open(): void {
-    this.isShut = false;
-    for (const deliver of this.#waiting.splice(0)) deliver();
-  }
-
-  through(link: Link): Link {
-    const start = (handlers: LinkHandlers): void =>
-      link.start({
-        ...handlers,
-        onData: (bytes) => {
-          const own = this.isShut ? bytes.slice() : bytes;
-          if (this.isShut) this.#waiting.push(() => handlers.onData(own));
-          else handlers.onData(bytes);
-        },
-      });
-    return new Proxy(link, {
-      get: (_, name) => {
-        if (name === "start") return start;
-        const value: unknown = Reflect.get(link, name);
-        return typeof value === "function" ? (value as () => unknown).bind(link) : value;
-      },
-    });
-  }
-}
-
 interface Replica {
   path: string;
   gate: Gate;
   mirror: Mirror;
+  /** The present link, to be cut. */
+  link: Link | undefined;
 }
 
 interface Rig {
@@ -168,7 +140,7 @@ async function rig(t: TestContext, name: BackendName, count = 1): Promise<Rig | 
       ignore: { first: [], last: [], readsFiles: true },
       connect: () => {
         const [near, far] = memoryLinkPair({ clock: world.clock, limits: linkLimits });
-        gate.link = near;
+        replica.link = near;
         void serveLink(gate.through(far), {
           world,
           files,
@@ -181,7 +153,8 @@ async function rig(t: TestContext, name: BackendName, count = 1): Promise<Rig | 
       onLive: () => {},
       onRetry: () => {},
     });
-    return { path, gate, mirror };
+    const replica: Replica = { path, gate, mirror, link: undefined };
+    return replica;
   });
   const keepAlive = setInterval(() => {}, 1000);
   const ended = replicas.map(({ mirror }) => mirror.run());
@@ -296,7 +269,7 @@ for (const backend of ["inotify", "ebpf"] as const) {
         const other = pick(3) === 0 ? flush(replica) : undefined;
         if (replica.gate.isShut) {
           for (let i = pick(30); i > 0; i--) await setImmediate();
-          if (pick(8) === 0) replica.gate.link?.destroy();
+          if (pick(8) === 0) replica.link?.destroy();
           assert.equal(isReached, false, "nothing has been applied");
           replica.gate.open();
         }

@@ -14,6 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Gate } from "../../test/contract/changed-link.ts";
 import type { SyncError } from "../base/index.ts";
 import {
   type BackendName,
@@ -22,7 +23,7 @@ import {
   shareCapture,
 } from "../capture/index.ts";
 import { ProblemLog } from "../model/index.ts";
-import { type Link, type LinkHandlers, linkLimits, memoryLinkPair } from "../transport/index.ts";
+import { type Link, linkLimits, memoryLinkPair } from "../transport/index.ts";
 import { type Files, Open, Stat, statSlots } from "../world/index.ts";
 import { native, nodeWorld } from "../world/node/index.ts";
 import { Mirror } from "./mirror.ts";
@@ -54,36 +55,6 @@ class ScriptedBackend implements CaptureBackend {
   unwatchDirectory(): void {}
 
   close(): void {}
-}
-
-/** What arrives at the target waits while it is shut. */
-class Gate {
-  isShut = false;
-  #waiting: (() => void)[] = [];
-
-  open(): void {
-    this.isShut = false;
-    for (const deliver of this.#waiting.splice(0)) deliver();
-  }
-
-  through(link: Link): Link {
-    const start = (handlers: LinkHandlers): void =>
-      link.start({
-        ...handlers,
-        onData: (bytes) => {
-          const own = this.isShut ? bytes.slice() : bytes;
-          if (this.isShut) this.#waiting.push(() => handlers.onData(own));
-          else handlers.onData(bytes);
-        },
-      });
-    return new Proxy(link, {
-      get: (_, name) => {
-        if (name === "start") return start;
-        const value: unknown = Reflect.get(link, name);
-        return typeof value === "function" ? (value as () => unknown).bind(link) : value;
-      },
-    });
-  }
 }
 
 interface Replica {

@@ -5,10 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setImmediate, setTimeout } from "node:timers/promises";
+import { linkDelivering } from "../../test/contract/changed-link.ts";
 import type { SyncError } from "../base/index.ts";
 import { type CaptureBackend, type ChangeSink, NameChange } from "../capture/index.ts";
 import { ProblemLog } from "../model/index.ts";
-import { type Link, type LinkHandlers, linkLimits, memoryLinkPair } from "../transport/index.ts";
+import { type Link, linkLimits, memoryLinkPair } from "../transport/index.ts";
 import { type Files, Open, Stat, statSlots, type Timer, type World } from "../world/index.ts";
 import { native, nodeWorld } from "../world/node/index.ts";
 import { failedCountMax, Mirror } from "./mirror.ts";
@@ -136,21 +137,10 @@ async function pair(context: TestContext, options: PairOptions = {}): Promise<Pa
 
 /** The link, but what comes is handed over in pieces. */
 function inPieces(link: Link, pieceBytesMax: number): Link {
-  const start = (handlers: LinkHandlers): void =>
-    link.start({
-      ...handlers,
-      onData(bytes) {
-        for (let at = 0; at < bytes.length; at += pieceBytesMax) {
-          handlers.onData(bytes.subarray(at, at + pieceBytesMax));
-        }
-      },
-    });
-  return new Proxy(link, {
-    get: (_, name) => {
-      if (name === "start") return start;
-      const value: unknown = Reflect.get(link, name);
-      return typeof value === "function" ? (value as () => unknown).bind(link) : value;
-    },
+  return linkDelivering(link, (bytes, onData) => {
+    for (let at = 0; at < bytes.length; at += pieceBytesMax) {
+      onData(bytes.subarray(at, at + pieceBytesMax));
+    }
   });
 }
 

@@ -4,10 +4,11 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
+import { linkWith } from "../../test/contract/changed-link.ts";
 import type { SyncError } from "../base/index.ts";
 import type { CaptureBackend } from "../capture/index.ts";
 import { ProblemLog } from "../model/index.ts";
-import { type Link, linkLimits, memoryLinkPair } from "../transport/index.ts";
+import { linkLimits, memoryLinkPair } from "../transport/index.ts";
 import { Open, type Timer, type World } from "../world/index.ts";
 import { native, nodeWorld } from "../world/node/index.ts";
 import { busyMsMax, Mirror } from "./mirror.ts";
@@ -62,7 +63,7 @@ function pair(context: TestContext, peerId: string | undefined, speed: number): 
     device: "test",
     connect: () => {
       const [near, far] = memoryLinkPair({ clock: world.clock, limits: linkLimits });
-      void serveLink(of(far, peerId), {
+      void serveLink(linkWith(far, { peerId }), {
         world,
         files,
         spool: { files, dirFd: stateFd },
@@ -84,17 +85,6 @@ function pair(context: TestContext, peerId: string | undefined, speed: number): 
     rmSync(folder, { recursive: true });
   });
   return { mirror, target, lockFd, retries };
-}
-
-/** The same link, of that peer. */
-function of(link: Link, peerId: string | undefined): Link {
-  return new Proxy(link, {
-    get: (_, name) => {
-      if (name === "peerId") return peerId;
-      const value: unknown = Reflect.get(link, name);
-      return typeof value === "function" ? (value as () => unknown).bind(link) : value;
-    },
-  });
 }
 
 test("a target that a dead link still has is tried again until it is free", async (context) => {

@@ -11,10 +11,11 @@ import { test } from "node:test";
 import { openBackend } from "../../src/capture/index.ts";
 import { ProblemLog } from "../../src/model/index.ts";
 import { Mirror, serveLink } from "../../src/session/index.ts";
-import { type Link, linkLimits } from "../../src/transport/index.ts";
+import { linkLimits } from "../../src/transport/index.ts";
 import { ExpressSlot, Open } from "../../src/world/index.ts";
 import { native } from "../../src/world/node/index.ts";
 import { runPython } from "../workloads/python.ts";
+import { linkWith } from "./changed-link.ts";
 import { tlsPair, until, world } from "./transport-fixture.ts";
 
 const skip = process.getuid?.() === 0 ? false : "needs root, for the ebpf backend";
@@ -34,28 +35,6 @@ const openSlow: typeof files.expressOpen = (poll, capture, tls, slots, bytes) =>
   slots[ExpressSlot.pauseUs] = pauseUs;
   return files.expressOpen(poll, capture, tls, slots, bytes);
 };
-
-/** The link, with a look at the target whenever an epoch has been applied. */
-function watched(link: Link, look: () => void): Link {
-  return {
-    peerId: link.peerId,
-    path: link.path,
-    counters: link.counters,
-    get bufferedBytes() {
-      return link.bufferedBytes;
-    },
-    direct: link.direct!,
-    start: (handlers) => link.start(handlers),
-    send: (bytes) => {
-      look();
-      return link.send(bytes);
-    },
-    pause: () => link.pause(),
-    resume: () => link.resume(),
-    close: () => link.close(),
-    destroy: () => link.destroy(),
-  };
-}
 
 test("a write that ran ahead is a moment of the source", { skip }, async (context) => {
   const folder = fs.mkdtempSync(join(tmpdir(), "lockstep-express-"));
@@ -78,7 +57,11 @@ test("a write that ran ahead is a moment of the source", { skip }, async (contex
   };
   const pair = await tlsPair(linkLimits);
   const place = { world, files, express: { ...files, expressOpen: openSlow } };
-  const served = serveLink(watched(pair.far, look), {
+  const send = (bytes: Uint8Array): boolean => {
+    look();
+    return pair.far.send(bytes);
+  };
+  const served = serveLink(linkWith(pair.far, { send }), {
     ...place,
     spool: { files, dirFd: stateFd },
     privileged: true,
