@@ -291,11 +291,11 @@ export class Graph implements TroupeHost {
     return true;
   }
 
-  /** A run has ended: others that became ready meanwhile get a turn, and a vote may be due. */
   onMark(): void {
     this.#options.marked?.();
   }
 
+  /** A run has ended: others that became ready meanwhile get a turn, and a vote may be due. */
   onTurnEnd(): void {
     if (!this.isRunning) return;
     for (const troupe of this.#troupes.values()) troupe.deferIfReady();

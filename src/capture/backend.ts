@@ -43,8 +43,7 @@ export interface ChangeSink {
   ): void;
   /** Bytes were added at the end, whose position is not known. */
   appended(ino: number, gen: number, timeUs: number): void;
-  /** Cut or grown to `size`: everything from there on changed. */
-  /** All from there on is another. `isCut`: the file ends there now, if it did not before. */
+  /** Everything from `size` on changed. `isCut`: it was cut or grown, and ended there then. */
   truncated(ino: number, gen: number, size: number, timeUs: number, isCut?: boolean): void;
   /** Content changed, extent unknown. */
   unknownContent(ino: number, gen: number): void;

@@ -90,8 +90,7 @@ export class ContentReader {
       const synced = this.#tree.size[node]!;
       // Of an extent beyond the end nothing is known, nor of what is before it.
       if (to === Infinity ? synced !== size : end > synced && end > from) {
-        this.#writer.truncate(node, end);
-        this.#tree.size[node] = end;
+        this.#truncate(node, end);
       }
       // The size was asked for in this very call, or just before it: after everything that is
       // known to have happened.
@@ -130,7 +129,10 @@ export class ContentReader {
 
   /** The target's file ends here, before anything is written to it. */
   cut(node: number, size: number): void {
-    if (this.#tree.size[node]! <= size) return;
+    if (this.#tree.size[node]! > size) this.#truncate(node, size);
+  }
+
+  #truncate(node: number, size: number): void {
     this.#writer.truncate(node, size);
     this.#tree.size[node] = size;
   }
@@ -143,10 +145,7 @@ export class ContentReader {
     const result = this.#files.fstat(fd, this.stat);
     if (result < 0) return result;
     const size = this.stat[Stat.size]!;
-    if (this.#tree.size[node] !== size) {
-      this.#writer.truncate(node, size);
-      this.#tree.size[node] = size;
-    }
+    if (this.#tree.size[node] !== size) this.#truncate(node, size);
     this.#dirty.satisfy(node, size, Infinity);
     // Who tells of an append by the file's end as the target has it means what comes after this.
     if (size > readTo) this.#dirty.addChanged(node, readTo, size);

@@ -1,6 +1,6 @@
 /**
  * What the next epoch is going to be if one small write to a file is all that happens: for an
- * express lane that runs ahead of the cut (session/express.ts).
+ * express lane that runs ahead of the cut (session/express-source.ts).
  *
  * In: the cut's parts, at rest just after such a write was sent. Out: the facts that decide about
  * every byte of the epoch, or undefined where more than that write could be told.

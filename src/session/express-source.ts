@@ -25,7 +25,6 @@ import {
   expressSlots,
   statSlots,
 } from "../world/index.ts";
-
 import { RecentNodes } from "./recent-nodes.ts";
 
 /** Content of one write that goes this way: a block is where holes begin to matter. */
@@ -41,6 +40,10 @@ export interface ExpressOptions {
 }
 
 export class ExpressSource implements ReadAlready {
+  /** Epochs that the addon has sent. */
+  sentCount = 0;
+  /** Whether what the addon has sent last has come out here, too. */
+  isSettled = true;
   readonly #port: ExpressPort;
   readonly #link: Link;
   readonly #direct: DirectAccess;
@@ -131,11 +134,6 @@ export class ExpressSource implements ReadAlready {
   get wallMs(): number {
     return this.#slots[ExpressSlot.wallMs]!;
   }
-
-  /** Epochs that the addon has sent. */
-  sentCount = 0;
-  /** Whether what the addon has sent last has come out here, too. */
-  isSettled = true;
 
   /** The epoch as it comes out here has been sent already. What `Link.send` returns. */
   settle(piece: Uint8Array): boolean {
