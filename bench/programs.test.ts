@@ -182,13 +182,19 @@ for (const [name, change] of Object.entries(laterChanges)) {
   );
 }
 
+/** A judge that waits for one file, which is at `late` in the folder until then. */
+async function waitingJudge(folder: string) {
+  const { source, target } = await equalPair(folder);
+  const late = join("d0000", "f000030");
+  await rename(join(target, late), join(folder, "late"));
+  const judge = start(program("treecmp"), [source, target, "20000"]);
+  await waitOpen(judge.pid, join(source, late));
+  return { source, target, late, judge };
+}
+
 test("what becomes equal while it is waited for is equal from then on", options, () =>
   inFolder(async (folder) => {
-    const { source, target } = await equalPair(folder);
-    const late = join("d0000", "f000030");
-    await rename(join(target, late), join(folder, "late"));
-    const judge = start(program("treecmp"), [source, target, "20000"]);
-    await waitOpen(judge.pid, join(source, late));
+    const { target, late, judge } = await waitingJudge(folder);
     const beforeNs = monotonicNs();
     await sleep(ticksMs);
     await rename(join(folder, "late"), join(target, late));
@@ -200,11 +206,7 @@ test("what becomes equal while it is waited for is equal from then on", options,
 
 test("a source that changes while it is compared is refused, not judged", options, () =>
   inFolder(async (folder) => {
-    const { source, target } = await equalPair(folder);
-    const late = join("d0000", "f000030");
-    await rename(join(target, late), join(folder, "late"));
-    const judge = start(program("treecmp"), [source, target, "20000"]);
-    await waitOpen(judge.pid, join(source, late));
+    const { source, target, late, judge } = await waitingJudge(folder);
     // Not into the file that it waits for, and to the same bytes: only the time of it tells.
     await sleep(ticksMs);
     await utimes(join(source, "d0000", "f000001"), 1, 1);

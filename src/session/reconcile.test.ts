@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
-import type { CaptureBackend } from "../capture/index.ts";
+import { silentBackend } from "../../test/contract/silent-backend.ts";
 import { ProblemLog } from "../model/index.ts";
 import { linkLimits, memoryLinkPair } from "../transport/index.ts";
 import { compareTrees, formatDifference } from "../verify/index.ts";
@@ -105,18 +105,6 @@ function open(path: string): number {
   return native().openPath(Buffer.from(path), Open.read | Open.directory);
 }
 
-/** A kernel that tells nothing. */
-const silent: CaptureBackend = {
-  name: "inotify",
-  tellsExtents: false,
-  droppedCount: 0,
-  start: () => {},
-  drain: () => false,
-  watchDirectory: () => 0,
-  unwatchDirectory: () => {},
-  close: () => {},
-};
-
 /** Directories are compared by digest however small they are; or only where that pays. */
 type Digests = "all" | "some";
 
@@ -138,7 +126,7 @@ async function reconcile(
   const mirror = new Mirror({
     world,
     files,
-    backend: silent,
+    backend: silentBackend,
     rootFd,
     rootPath: Buffer.from(source),
     problems,

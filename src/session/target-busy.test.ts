@@ -4,26 +4,15 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
+import { silentBackend } from "../../test/contract/silent-backend.ts";
 import { linkWith } from "../../test/contract/changed-link.ts";
 import type { SyncError } from "../base/index.ts";
-import type { CaptureBackend } from "../capture/index.ts";
 import { ProblemLog } from "../model/index.ts";
 import { linkLimits, memoryLinkPair } from "../transport/index.ts";
 import { Open, type Timer, type World } from "../world/index.ts";
 import { native, nodeWorld } from "../world/node/index.ts";
 import { busyMsMax, Mirror } from "./mirror.ts";
 import { serveLink } from "./target-service.ts";
-
-const silent: CaptureBackend = {
-  name: "inotify",
-  tellsExtents: false,
-  droppedCount: 0,
-  start: () => {},
-  drain: () => false,
-  watchDirectory: () => 0,
-  unwatchDirectory: () => {},
-  close: () => {},
-};
 
 interface Pair {
   mirror: Mirror;
@@ -54,7 +43,7 @@ function pair(context: TestContext, peerId: string | undefined, speed: number): 
   const mirror = new Mirror({
     world,
     files,
-    backend: silent,
+    backend: silentBackend,
     rootFd,
     rootPath: Buffer.from(source),
     problems,
