@@ -41,6 +41,7 @@ import "../src/cli/mapped-files.test.ts";
 import "../src/cli/seed-meter.test.ts";
 import "../src/cli/sync-report.test.ts";
 import "../src/cut/attribute-list.test.ts";
+import "../src/cut/content-reader.test.ts";
 import "../src/cut/cut-marks.test.ts";
 import "../src/cut/cutter-progress.test.ts";
 import "../src/cut/cutter.test.ts";

@@ -138,17 +138,17 @@ export class ContentReader {
   }
 
   /**
-   * Brings the target's file to the size that this one has now; what it has grown by since it was
-   * read, up to `readTo`, is dirty. 0 or a negative errno.
+   * Brings the target's file to the size that this one has now, or to `readTo` if it has grown
+   * since: a size is not told before the bytes that belong to it. 0 or a negative errno.
    */
   endAtSize(node: number, fd: number, readTo: number): number {
     const result = this.#files.fstat(fd, this.stat);
     if (result < 0) return result;
     const size = this.stat[Stat.size]!;
-    if (this.#tree.size[node] !== size) this.#truncate(node, size);
-    this.#dirty.satisfy(node, size, Infinity);
-    // Who tells of an append by the file's end as the target has it means what comes after this.
-    if (size > readTo) this.#dirty.addChanged(node, readTo, size);
+    const end = Math.min(size, readTo);
+    if (this.#tree.size[node] !== end) this.#truncate(node, end);
+    if (size <= readTo) this.#dirty.satisfy(node, size, Infinity);
+    else this.#dirty.addChanged(node, readTo, size);
     return 0;
   }
 
