@@ -43,6 +43,7 @@ import "../src/cli/sync-report.test.ts";
 import "../src/cut/attribute-list.test.ts";
 import "../src/cut/content-reader.test.ts";
 import "../src/cut/cut-marks.test.ts";
+import "../src/cut/cut-moment.test.ts";
 import "../src/cut/cutter-progress.test.ts";
 import "../src/cut/cutter.test.ts";
 import "../src/cut/deletion-guard.test.ts";

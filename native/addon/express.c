@@ -149,9 +149,10 @@ static bool send_ahead(void *data)
 	if (stat_brief(fd, stat) || stat[STAT_MODE] != file[MODE]) return false;
 	if (s[PAUSE_US] > 0) usleep((useconds_t)s[PAUSE_US]);
 	if (!read_all(fd, x->bytes + HEADER_BYTES + WRITE_BYTES, w.length, s[POSITION])) return false;
-	if (!capture_lone(x->capture, &w)) return false;
+	/* Nothing else has happened up to here, if it is still alone. */
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
+	if (!capture_lone(x->capture, &w)) return false;
 	s[WALL_MS] = (double)now.tv_sec * 1000 + (double)(now.tv_nsec / 1000000);
 	size_t bytes = frame(x, file);
 	s[ARMED] = 0;

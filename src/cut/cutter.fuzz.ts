@@ -59,6 +59,8 @@ const frameNames: ReadonlyMap<number, string> = new Map(
 export interface Epoch {
   fuzzy: boolean;
   live: boolean;
+  /** The moment that it is said to be of. */
+  wallMs: number;
   /** Frames by name: how many of each. */
   frames: Record<string, number>;
   /** Bytes of WRITE payloads. */
@@ -88,6 +90,7 @@ export class CutRig {
   ignore: IgnoreSettings = { first: [], last: [], readsFiles: false };
   maxDelete: DeletionLimit | undefined;
   timeUs = 0;
+  wallMs = 0;
   /** Content of at least so many bytes is sent as a delta; undefined: none is. */
   deltaBytesMin: number | undefined;
   /** Epochs are applied when they are whole, as a live target does; else frame by frame. */
@@ -122,7 +125,7 @@ export class CutRig {
     this.#writer = new OpWriter((piece) => reader.push(piece));
     const clock: Clock = {
       monotonicUs: () => ++this.timeUs,
-      wallMs: () => 0,
+      wallMs: () => this.wallMs,
       after: () => ({ cancel: () => {} }),
       defer: () => {},
     };
@@ -189,6 +192,9 @@ export class CutRig {
 
   drain(sink: ChangeSink): void {
     this.onDrain();
+    // Changes made by onDrain are told by this drain.
+    const cutter: Cutter | undefined = this.cutter;
+    if (cutter?.dirty === sink) cutter.moment.heardMs = this.wallMs;
     const events = this.shuffle(this.#events);
     this.#events = [];
     for (const event of events) event(sink);
@@ -215,10 +221,11 @@ export class CutRig {
       decodeOperation(frame[0]!, frame, 1, frame.length, this.#applier);
     }
     this.#held = [];
-    const { flags } = decodeCommit(bytes, start, end);
+    const { flags, wallMs } = decodeCommit(bytes, start, end);
     this.epochs.push({
       fuzzy: (flags & CommitFlag.fuzzy) !== 0,
       live: (flags & CommitFlag.live) !== 0,
+      wallMs,
       frames: this.#frames,
       dataBytes: this.#dataBytes,
     });

@@ -17,6 +17,7 @@ import { errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts"
 import { CommitFlag, type OpWriter } from "../wire/index.ts";
 import { ContentReader } from "./content-reader.ts";
 import { contentShare, isCounted } from "./content-share.ts";
+import { CutMoment } from "./cut-moment.ts";
 import { CutMarks } from "./cut-marks.ts";
 import { type CutCounters, type CutterOptions, newCounters } from "./cutter-options.ts";
 import { DeletionGuard } from "./deletion-guard.ts";
@@ -53,6 +54,8 @@ export class Cutter {
   readonly stores: MappedStores;
   readonly rules: RuleFiles;
   readonly marks: CutMarks = new CutMarks();
+  /** Its drains are the caller's to tell. */
+  readonly moment: CutMoment;
   readonly counters: CutCounters = newCounters();
   readonly #options: CutterOptions;
   readonly #files: Files;
@@ -86,6 +89,7 @@ export class Cutter {
 
   constructor(options: CutterOptions) {
     this.#options = options;
+    this.moment = new CutMoment(options.clock.wallMs());
     this.#files = options.files;
     this.#tree = options.tree;
     this.#writer = options.writer;
@@ -160,18 +164,10 @@ export class Cutter {
 
   #makeMountChanges(): MountChanges | undefined {
     const { followed } = this.#options;
-    return (
-      followed &&
-      new MountChanges({
-        ...this.#options,
-        followed,
-        dirty: this.dirty,
-        directories: this.#directories,
-        sources: this.sources,
-        filter: this.#filter,
-        isAtRest: () => this.#tasks.isEmpty,
-      })
-    );
+    if (followed === undefined) return undefined;
+    const own = { dirty: this.dirty, directories: this.#directories, sources: this.sources };
+    const isAtRest = (): boolean => this.#tasks.isEmpty;
+    return new MountChanges({ ...this.#options, followed, ...own, filter: this.#filter, isAtRest });
   }
 
   #makeFileTasks(problem: (node: number, operation: string, result: number) => void): FileTasks {
@@ -312,7 +308,8 @@ export class Cutter {
     const postponed = this.#postponed;
     const fuzzy = this.dirty.conflict || postponed.length > 0;
     const live = this.#liveWanted && !this.dirty.rescan;
-    const wallMs = this.again?.wallMs ?? this.#options.clock.wallMs();
+    const isAll = !fuzzy && this.dirty.isEmpty;
+    const wallMs = this.again?.wallMs ?? this.moment.take(isAll);
     this.origins.commit(this.dirty, this.stores, postponed, wallMs);
     const epoch = ++this.counters.epochs;
     if (fuzzy) this.counters.fuzzyEpochs++;
@@ -352,6 +349,7 @@ export class Cutter {
     this.epochOldestUs = Math.min(this.epochOldestUs, dirty.oldestUs);
     if (this.#planOrdered()) return;
     dirty.takeOldestUs();
+    this.moment.planned();
     if (this.#readLone()) return this.marks.planned(dirty.putBackCount);
     resolvePaths(this.#files, this.#tree, this.#directories, this.#options.rootPath, dirty, () => {
       if (this.#mountChanges?.scanUnheard() !== true) dirty.rescan = true;
@@ -385,8 +383,9 @@ export class Cutter {
     // Stores are told late: they may be older than what was written.
     if (this.stores.count > 0 || this.marks.isAnySet || this.#liveWanted) return false;
     const bytes = this.#options.orderedBytes ?? orderedBytesMax;
-    const part = this.#round > 1 ? undefined : this.dirty.takeOrdered(bytes);
+    const part = this.dirty.takeOrdered(bytes, this.moment.heardMs, this.#round > 1);
     if (part === undefined) return false;
+    this.moment.plannedPart(part.wholeMs);
     const { node, from } = part;
     if (this.rules.isRuleFile(node)) this.rules.fileChanged(node);
     if (part.isCut) this.#reader.cut(node, from);

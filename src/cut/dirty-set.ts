@@ -58,6 +58,8 @@ export interface OrderedPart {
   readonly from: number;
   readonly to: number;
   readonly isCut: boolean;
+  /** Nothing that was done before this wall clock's time is missing then; undefined: not known. */
+  readonly wholeMs: number | undefined;
 }
 
 export class DirtySet implements ChangeSink {
@@ -250,19 +252,18 @@ export class DirtySet implements ChangeSink {
    * The next `bytes` of a file that is being written in order and is further ahead than that, if
    * nothing older is dirty. The extent is no longer dirty then.
    */
-  takeOrdered(bytes: number): OrderedPart | undefined {
+  takeOrdered(bytes: number, heardMs: number, isLate = false): OrderedPart | undefined {
     const run = this.#ordered;
     const { node, from, isCut } = run;
     const to = from + bytes;
-    run.mark();
-    if (node === 0 || run.to < to || this.rescan) return undefined;
+    run.mark(heardMs);
+    if (isLate || node === 0 || run.to < to || this.rescan) return undefined;
     const dirty = node === this.#loneId ? this.#lone : this.#nodes.get(node);
     const extents = dirty?.extents;
     if (extents === undefined || dirty?.attempts !== 0 || extents.count === 0) return undefined;
     if (extents.from(0) !== from || extents.to(0) < to) return undefined;
     extents.subtract(from, to);
-    run.advance(to);
-    return { node, from, to, isCut };
+    return { node, from, to, isCut, wholeMs: run.advance(to) };
   }
 
   /** The dirty nodes, which stay dirty. */

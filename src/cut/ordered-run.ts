@@ -11,6 +11,10 @@
  * writes, so in one drain a name may be older than a write that was told before it: a run ends
  * where it was known to end before that drain (`mark`).
  */
+
+/** More are not remembered: then the moment that a part is said to be of is an older one. */
+export const momentCountMax = 256;
+
 export class OrderedRun {
   /** 0 when there is none. */
   node = 0;
@@ -19,6 +23,8 @@ export class OrderedRun {
   /** The file was cut at `from` before. */
   isCut = false;
   #markedTo = 0;
+  /** Where the run ended when nothing else was dirty, and when that was; both ascending. */
+  #moments: { to: number; wallMs: number }[] = [];
   #isOpen = false;
 
   /** This file was written; `isFirst`: nothing else is dirty. */
@@ -45,6 +51,7 @@ export class OrderedRun {
     this.to = to;
     this.isCut = isCut;
     this.#markedTo = from;
+    this.#moments = [];
     this.#isOpen = true;
   }
 
@@ -61,22 +68,36 @@ export class OrderedRun {
     this.to = this.#markedTo;
   }
 
-  /** A drain has ended: what is told from now on is later than what was told so far. */
-  mark(): void {
-    if (this.#isOpen) this.#markedTo = this.to;
+  /**
+   * A drain has ended that began at `wallMs`: what is told from now on is later than what was told
+   * so far.
+   */
+  mark(wallMs: number): void {
+    if (!this.#isOpen) return;
+    this.#markedTo = this.to;
+    const last = this.#moments.at(-1);
+    if (last?.to === this.to) last.wallMs = wallMs;
+    else if (this.#moments.length < momentCountMax) this.#moments.push({ to: this.to, wallMs });
   }
 
-  /** The part up to here has been taken. */
-  advance(to: number): void {
+  /**
+   * The part up to here has been taken. When that was all that was dirty at some moment: the latest
+   * such moment.
+   */
+  advance(to: number): number | undefined {
     this.from = to;
     this.isCut = false;
     if (this.#markedTo < to) this.#markedTo = to;
+    const later = this.#moments.findIndex((moment) => moment.to > to);
+    const passed = this.#moments.splice(0, later < 0 ? this.#moments.length : later);
+    return passed.at(-1)?.wallMs;
   }
 
   drop(): void {
     this.node = 0;
     this.from = 0;
     this.to = 0;
+    this.#moments = [];
     this.#isOpen = false;
   }
 }

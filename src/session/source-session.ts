@@ -43,6 +43,7 @@ import {
   ourSide,
 } from "./greeting.ts";
 import { treeName } from "./index-place.ts";
+import { drainHeard } from "./heard-drain.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { drainMsMax, greetingMsMax, timerEarlyUs, windowBytesMax } from "./limits.ts";
 import { makeScrub } from "./scrub.ts";
@@ -288,9 +289,7 @@ export class SourceSession {
 
   /** True when there is more than one step should take. */
   #drainKernel(): boolean {
-    const { backend } = this.#options;
-    let more = true;
-    for (let i = 0; i < drainCountPerStep && more; i++) more = backend.drain(this.#cutter.dirty);
+    const more = drainHeard(this.#options, this.#cutter, drainCountPerStep);
     if (more) this.#unfinished();
     else this.#barriers.drained();
     return more;
@@ -318,7 +317,7 @@ export class SourceSession {
    * a channel between. What is left over, because it became more than that, is the actors' to do.
    */
   #sendLone(): boolean {
-    const { backend, link } = this.#options;
+    const { link } = this.#options;
     const cutter = this.#cutter;
     const { dirty, stores, again } = cutter;
     const express = this.#express;
@@ -326,7 +325,7 @@ export class SourceSession {
     if (this.#isBlocked || this.#frames.rx.available() > 0) return false;
     if (again !== undefined) {
       express!.tell(dirty);
-    } else if (backend.drain(dirty)) {
+    } else if (drainHeard(this.#options, cutter, 1)) {
       this.#unfinished();
       return false;
     }
