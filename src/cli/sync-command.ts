@@ -40,6 +40,7 @@ import { snapshotAnswers } from "./snapshot-desk.ts";
 import { SourceMounts } from "./source-mounts.ts";
 import { describeTargets } from "./sync-report.ts";
 import { TargetRun } from "./target-run.ts";
+import { areCutsValidated } from "./test-hooks.ts";
 
 const progressMs = 500;
 /** Port that `lockstep serve` listens on when it is not told another. */
@@ -77,6 +78,7 @@ interface Common {
   readonly stateFd: number;
   readonly identity: Identity | undefined;
   readonly mappedInodes: readonly number[];
+  readonly validatesCuts: boolean;
   /** A person has agreed to what is deleted until a target is live. */
   readonly deletionsConfirmed: boolean;
   readonly ignore: IgnoreSettings;
@@ -120,7 +122,8 @@ async function syncOnce(
     // What is mapped from now on is told.
     const mapped = opened.backend.tellsExtents ? mappedInodes() : [];
     const own = { options, io, files, source, deletionsConfirmed, ignore, mappedInodes: mapped };
-    const common = { ...own, backup, rootFd, stateDir, stateFd, identity };
+    const validatesCuts = areCutsValidated(process.env, io.world.log);
+    const common = { ...own, validatesCuts, backup, rootFd, stateDir, stateFd, identity };
     return await mirrorAll(common, targets, opened);
   } finally {
     backup?.close();

@@ -59,6 +59,8 @@ export interface TargetRunOptions {
   /** How much may be deleted without asking; everything when absent. */
   readonly maxDelete: DeletionLimit | undefined;
   readonly checksum: boolean;
+  /** False only in tests that are to find it out. */
+  readonly validatesCuts: boolean;
   /** How much of a local target's filesystem is to stay free; nothing when absent. */
   readonly minFree: FreeLimit | undefined;
   /** Where what goes on a local target is kept. */
@@ -123,6 +125,7 @@ export class TargetRun {
       ...(options.maxDelete === undefined ? {} : { maxDelete: options.maxDelete }),
       deletionsConfirmed: options.deletionsConfirmed,
       checksum: options.checksum,
+      validatesCuts: options.validatesCuts,
       ignore: options.ignore,
       unknownStores,
       scrub: makeScrub(options.once ? 0 : options.scrubRate),

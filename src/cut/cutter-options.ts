@@ -47,6 +47,8 @@ export interface CutterOptions {
   ignore?: IgnoreSettings;
   /** Files that were stored to before the tree knew them; outlives the cutter. */
   unknownStores?: UnknownStores;
+  /** False only in tests that are to find it out: no conflict is noticed. */
+  validatesCuts?: boolean;
   /** `orderedBytesMax` when absent. */
   orderedBytes?: number;
 }

@@ -41,6 +41,7 @@ import { resolvePaths } from "./path-resolver.ts";
 import { RuleFiles } from "./rule-files.ts";
 import { isGone, SourceFiles } from "./source-files.ts";
 import { TaskQueue } from "./task-queue.ts";
+import { forgetReads } from "./unvalidated.ts";
 import { placeOf, type Task, type TaskWeight, weightless, weightOf } from "./task.ts";
 
 /** Tasks done, and entries scanned, in one step before the event loop has its turn. */
@@ -97,6 +98,7 @@ export class Cutter {
     const onStore = (node: number, from: number, to: number): void =>
       this.stores.add(node, from, to, options.clock.monotonicUs());
     this.dirty = new DirtySet(options.tree, onStore, options.unknownStores);
+    if (options.validatesCuts === false) forgetReads(this.dirty);
     this.#directories = new Directories(options.files, options.rootFd, options.tree);
     this.sources = new SourceFiles(options.files, options.tree, this.#directories);
     const problem = this.#problem.bind(this);
@@ -308,8 +310,7 @@ export class Cutter {
     const postponed = this.#postponed;
     const fuzzy = this.dirty.conflict || postponed.length > 0;
     const live = this.#liveWanted && !this.dirty.rescan;
-    const isAll = !fuzzy && this.dirty.isEmpty;
-    const wallMs = this.again?.wallMs ?? this.moment.take(isAll);
+    const wallMs = this.again?.wallMs ?? this.moment.take(!fuzzy && this.dirty.isEmpty);
     this.origins.commit(this.dirty, this.stores, postponed, wallMs);
     const epoch = ++this.counters.epochs;
     if (fuzzy) this.counters.fuzzyEpochs++;

@@ -71,6 +71,8 @@ export interface MirrorOptions {
   deletionsConfirmed?: boolean;
   /** All content is read on both sides until the target has first been equal to the source. */
   checksum?: boolean;
+  /** False only in tests that are to find it out. */
+  validatesCuts?: boolean;
   /** Compares what the target has with the source while it is live; absent for never. */
   scrub?: Scrub;
   /** It waits for a person; or, with TARGET_FULL and TARGET_LOW, for space. */

@@ -29,6 +29,8 @@ export interface SourceSessionOptions {
   /** A person has agreed to what is deleted until the target is live. */
   deletionsConfirmed?: boolean;
   checksum?: boolean;
+  /** False only in tests that are to find it out. */
+  validatesCuts?: boolean;
   /** Files that were stored to before the tree knew them; outlives the session. */
   unknownStores?: UnknownStores;
   /** Sends small writes before JavaScript is called; never when absent. */
