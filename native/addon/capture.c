@@ -88,16 +88,26 @@ static void look_before_sleep(struct uv_handle *handle)
 	if (!ring_may_sleep(&c->ring)) epoll_ctl(c->epoll_fd, EPOLL_CTL_MOD, c->ring_fd, &e);
 }
 
+/* As long as a processor mostly takes to write a record; who was interrupted takes longer. */
+enum { HIDDEN_LOOKS_MAX = 64 };
+
+/* What is left behind a record that is still being written is more than was told: o->full. */
 static void drain_ring(struct capture_state *c, struct out *o)
 {
 	u32 header;
 	char *record;
 	if (!c->skeleton) return;
 	ring_stay_awake(&c->ring);
-	while ((record = ring_record(&c->ring, &header))) {
-		if (!(header & RING_DISCARDED) && !put_event(c, o, (struct ls_event *)record)) return;
-		ring_pass(&c->ring, header);
+	for (int looks = 0;; looks++) {
+		while ((record = ring_record(&c->ring, &header))) {
+			bool fits = header & RING_DISCARDED || put_event(c, o, (struct ls_event *)record);
+			if (!fits) return;
+			ring_pass(&c->ring, header);
+		}
+		if (!ring_hides(&c->ring)) return;
+		if (looks == HIDDEN_LOOKS_MAX) break;
 	}
+	o->full = true;
 }
 
 /* Names that a drain would find. */
@@ -113,7 +123,7 @@ static struct ls_event *lone_event(const struct ring *r, u32 *header)
 {
 	struct ls_event *e = (struct ls_event *)ring_record(r, header);
 	if (!e || *header & RING_DISCARDED) return NULL;
-	uint64_t next = *r->consumer + ((*header + 8 + 7) & ~7ull);
+	uint64_t next = *r->consumer + ring_space(*header);
 	return next == __atomic_load_n((uint64_t *)r->producer, __ATOMIC_ACQUIRE) ? e : NULL;
 }
 
@@ -375,8 +385,9 @@ static napi_value fn_fd(napi_env env, napi_callback_info info)
  * too. A name found after the bytes may stem from a time after them, so the bytes are drained once
  * more.
  *
- * captureDrain(handle, buffer): twice the bytes written, plus 1 when the buffer was too small and
- * more waits. A record is 10 doubles and a name padded to 8 bytes: src/capture/records.ts.
+ * captureDrain(handle, buffer): twice the bytes written, plus 1 when more waits, because the buffer
+ * was too small or a processor is in the middle of a record. A record is 10 doubles and a name
+ * padded to 8 bytes: src/capture/records.ts.
  */
 static napi_value fn_drain(napi_env env, napi_callback_info info)
 {

@@ -33,11 +33,29 @@ static inline char *ring_record(const struct ring *r, uint32_t *header)
 	return *header & RING_BUSY ? NULL : record + 8;
 }
 
+/* What a record with this header takes of the ring. */
+static inline uint64_t ring_space(uint32_t header)
+{
+	return ((header & ~(RING_BUSY | RING_DISCARDED)) + 8 + 7) & ~7ull;
+}
+
 /* Gives the record with this header back to the writers. */
 static inline void ring_pass(const struct ring *r, uint32_t header)
 {
-	uint64_t bytes = (header & ~(RING_BUSY | RING_DISCARDED)) + 8;
-	__atomic_store_n(r->consumer, *r->consumer + ((bytes + 7) & ~7ull), __ATOMIC_RELEASE);
+	__atomic_store_n(r->consumer, *r->consumer + ring_space(header), __ATOMIC_RELEASE);
+}
+
+/*
+ * Whether records wait that ring_record() does not show: those of other processors, behind one that
+ * is still being written. Their calls may have returned, however long ago.
+ */
+static inline bool ring_hides(const struct ring *r)
+{
+	uint64_t at = *r->consumer, end = __atomic_load_n((uint64_t *)r->producer, __ATOMIC_ACQUIRE);
+	if (at >= end) return false;
+	char *record = r->producer + RING_PAGE + (at & (r->bytes - 1));
+	uint32_t header = __atomic_load_n((uint32_t *)record, __ATOMIC_ACQUIRE);
+	return at + ring_space(header) < end;
 }
 
 /* To be called before the ring is drained, when ring_may_sleep() will be asked before sleeping. */

@@ -434,6 +434,11 @@ test("ebpf: the ring's reader never sleeps while a record waits", (t) => {
   equal(ran.status, 0, `${ran.stdout} ${ran.stderr}`);
 });
 
+test("ebpf: a reader of the ring knows of records that others hide", () => {
+  const ran = spawnSync(join(dirname(changesProgram()), "hidden"), { encoding: "utf8" });
+  equal(ran.status, 0, `${ran.stdout} ${ran.stderr}`);
+});
+
 test("ebpf: a ring that is full tells which files were lost, and counts", (t) => {
   const watched = new Watched("temporary folder", "ebpf");
   t.after(() => watched.close());
