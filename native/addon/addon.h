@@ -60,6 +60,8 @@ void express_exports(napi_env env, napi_value exports);
 #define BTRFS_MAGIC 0x9123683E
 #define F2FS_MAGIC 0xF2F52010
 
+/* capture.c: this process has changed something that the kernel tells of. Keeps errno. */
+void own_change(void);
 /* fs.c: one stat as 16 doubles; see src/world/files.ts for the slots. */
 #define STAT_SLOTS 16
 int stat_into(int dirfd, const char *name, double *out);

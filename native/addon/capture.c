@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -187,6 +188,46 @@ static void drain_lost(struct capture_state *c, struct out *o)
 	c->dropped_seen = dropped;
 }
 
+/* --- own changes ------------------------------------------------------------------------------ */
+
+/* The captures of this thread. */
+static __thread struct capture_state *captures;
+
+/*
+ * Changes of our own between two looks at what the kernel tells of them. It compares each new
+ * record with many of those that wait: a thousand of our own, told while nobody drains, cost more
+ * than what they tell of.
+ */
+#define OWN_CHANGES_MAX 64
+
+void own_change(void)
+{
+	static __thread unsigned count;
+	if (!captures || ++count < OWN_CHANGES_MAX) return;
+	count = 0;
+	int saved = errno;
+	for (struct capture_state *c = captures; c; c = c->next) skim_names(c);
+	errno = saved;
+}
+
+static bool join_captures(struct capture_state *c)
+{
+	struct epoll_event e = { .events = EPOLLIN };
+	c->kept_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (c->kept_fd < 0 || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, c->kept_fd, &e)) return false;
+	c->next = captures;
+	captures = c;
+	return true;
+}
+
+static void leave_captures(struct capture_state *c)
+{
+	struct capture_state **at = &captures;
+	while (*at && *at != c) at = &(*at)->next;
+	if (*at) *at = c->next;
+	if (c->kept_fd >= 0) close(c->kept_fd);
+}
+
 /* --- opening ---------------------------------------------------------------------------------- */
 
 /* The superblock's device number: stat's differs on btrfs and overlayfs, mountinfo's does not. */
@@ -327,6 +368,7 @@ static void on_closed(struct uv_handle *handle)
 
 static void release(struct capture_state *c)
 {
+	leave_captures(c);
 	if (c->before_sleep) uv_close(c->before_sleep, on_closed); /* from here on it is not called */
 	struct ring *r = &c->ring;
 	if (r->consumer && r->consumer != MAP_FAILED) munmap(r->consumer, RING_PAGE);
@@ -353,8 +395,9 @@ static napi_value fn_open(napi_env env, napi_callback_info info)
 	c->mode = arg_int(&a, 0);
 	c->root_fd = arg_int(&a, 1);
 	c->own_pid = (u64)getpid();
+	c->kept_fd = -1;
 	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (c->epoll_fd < 0 || !add_group(c, c->root_fd)) failed = "EPOLL";
+	if (c->epoll_fd < 0 || !join_captures(c) || !add_group(c, c->root_fd)) failed = "EPOLL";
 	if (!failed && (c->mode & MODE_NAMES)) failed = open_names(c, c->groups[0], c->root_fd);
 	if (!failed && (c->mode & MODE_BPF)) failed = open_bpf(c, env, arg_uint(&a, 2));
 	if (failed) {

@@ -113,13 +113,18 @@ bool put_node(struct capture_state *c, struct out *o, int kind, struct identity 
 	return true;
 }
 
+static bool is_own(const struct capture_state *c, const struct fanotify_event_metadata *m)
+{
+	return (u64)m->pid == c->own_pid && !(m->mask & FAN_Q_OVERFLOW);
+}
+
 static bool translate(struct capture_state *c, const struct group *g, struct out *o,
 		      struct fanotify_event_metadata *m)
 {
 	struct fanotify_event_info_fid *name = NULL, *from = NULL, *to = NULL, *self = NULL;
 	struct identity child = { 0, 0, g->filesystem, false };
 	if (m->mask & FAN_Q_OVERFLOW) return put_record(o, KIND_OVERFLOW, NULL, 0) != NULL;
-	if ((u64)m->pid == c->own_pid) return true;
+	if (is_own(c, m)) return true;
 	char *at = (char *)m + m->metadata_len, *end = (char *)m + m->event_len;
 	while (at < end) {
 		struct fanotify_event_info_fid *f = (void *)at;
@@ -154,7 +159,7 @@ static size_t drain_group(struct capture_state *c, struct group *g, struct out *
 	size_t count = 0;
 	if (g->names_fd < 0) return 0;
 	if (g->raw_at == g->raw_end) {
-		ssize_t n = read(g->names_fd, g->raw, sizeof g->raw);
+		ssize_t n = read(g->names_fd, g->raw, NAMES_READ_BYTES);
 		if (n <= 0) return 0;
 		g->raw_at = 0;
 		g->raw_end = (size_t)n;
@@ -179,7 +184,57 @@ size_t drain_names(struct capture_state *c, struct out *o)
 	for (size_t i = 0; i < c->group_count && !o->full; i++)
 		count += drain_group(c, c->groups[i], o);
 	if (c->is_unclear && put_record(o, KIND_OVERFLOW, NULL, 0)) c->is_unclear = false;
+	if (c->keeps && !o->full) {
+		uint64_t kept;
+		c->keeps = read(c->kept_fd, &kept, sizeof kept) < 0;
+	}
 	return count;
+}
+
+/* Moves what others have done, of the records from `at` on, together. */
+static void drop_own(struct capture_state *c, struct group *g, size_t at)
+{
+	size_t to = at;
+	while (at < g->raw_end) {
+		struct fanotify_event_metadata *m = (void *)(g->raw + at);
+		size_t bytes = m->event_len;
+		if (!is_own(c, m)) {
+			memmove(g->raw + to, m, bytes);
+			to += bytes;
+		}
+		at += bytes;
+	}
+	g->raw_end = to;
+}
+
+static void skim_group(struct capture_state *c, struct group *g)
+{
+	while (g->names_fd >= 0) {
+		if (g->raw_end > NAMES_KEPT_BYTES - NAMES_READ_BYTES) {
+			if (g->raw_at < NAMES_KEPT_BYTES / 2) return; /* what comes now waits with the kernel */
+			memmove(g->raw, g->raw + g->raw_at, g->raw_end - g->raw_at);
+			g->raw_end -= g->raw_at;
+			g->raw_at = 0;
+		}
+		ssize_t n = read(g->names_fd, g->raw + g->raw_end, NAMES_READ_BYTES);
+		if (n <= 0) return;
+		size_t before = g->raw_end;
+		g->raw_end += (size_t)n;
+		drop_own(c, g, before);
+	}
+}
+
+void skim_names(struct capture_state *c)
+{
+	bool keeps = false;
+	for (size_t i = 0; i < c->group_count; i++) {
+		struct group *g = c->groups[i];
+		if (g->raw_at == g->raw_end) g->raw_at = g->raw_end = 0;
+		skim_group(c, g);
+		keeps = keeps || g->raw_at < g->raw_end;
+	}
+	uint64_t one = 1;
+	if (keeps && !c->keeps) c->keeps = write(c->kept_fd, &one, sizeof one) == sizeof one;
 }
 
 const char *open_names(struct capture_state *c, struct group *g, int fd)

@@ -31,19 +31,26 @@ enum { SLOTS = 10 };
 struct capture;
 struct uv_handle;
 
+/* Bytes of names asked for at once, and of those that wait to be translated (skim_names). */
+#define NAMES_READ_BYTES 65536
+#define NAMES_KEPT_BYTES 8388608
+
 /* One filesystem: its fanotify group, and records read from it but not yet translated. */
 struct group {
 	int names_fd;
 	u32 filesystem, magic, device;
 	bool tells_dirty_inodes;
 	size_t raw_at, raw_end;
-	char raw[65536] __attribute__((aligned(8)));
+	char raw[NAMES_KEPT_BYTES] __attribute__((aligned(8)));
 };
 
 struct capture_state {
 	struct capture *skeleton;
 	struct uv_handle *before_sleep;
 	int ring_fd, lost_fd, epoll_fd, root_fd, mode;
+	int kept_fd; /* readable while records of names wait that the kernel does not have any more */
+	bool keeps;
+	struct capture_state *next; /* of this thread */
 	struct ring ring;
 	u64 dropped_seen, own_pid;
 	bool is_unclear; /* a followed filesystem told of an inode that cannot be found out */
@@ -72,6 +79,8 @@ bool put_node(struct capture_state *c, struct out *o, int kind, struct identity 
 double inode_key(const struct capture_state *c, uint64_t ino, u32 filesystem);
 /* What one read of each group gives, translated; how many records that were. 0: none waits. */
 size_t drain_names(struct capture_state *c, struct out *o);
+/* Lets the kernel forget what this process has done itself, and keeps the rest for a drain. */
+void skim_names(struct capture_state *c);
 /* The next group, for the filesystem that `fd` is on; NULL with errno set. */
 struct group *add_group(struct capture_state *c, int fd);
 /* Has it told of that filesystem; NULL, or the name of the step that failed, with errno set. */

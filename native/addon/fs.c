@@ -30,6 +30,13 @@ double fold_inode(uint64_t ino)
 	return (double)ino;
 }
 
+/* The result of a call that changes a name or an attribute. */
+static napi_value changed(napi_env env, int64_t r)
+{
+	own_change();
+	return result(env, r);
+}
+
 static uint32_t u32_at(const uint8_t *p)
 {
 	uint32_t v;
@@ -458,8 +465,8 @@ FUNCTION(fn_set_times)
 	NAME(1);
 	struct timespec t[2];
 	times_of(&a, 2, t);
-	if (!*name) return result(env, futimens(arg_int(&a, 0), t));
-	return result(env, utimensat(arg_int(&a, 0), name, t, AT_SYMLINK_NOFOLLOW));
+	if (!*name) return changed(env, futimens(arg_int(&a, 0), t));
+	return changed(env, utimensat(arg_int(&a, 0), name, t, AT_SYMLINK_NOFOLLOW));
 }
 
 FUNCTION(fn_chown)
@@ -467,14 +474,14 @@ FUNCTION(fn_chown)
 	struct args a = args_of(env, info);
 	NAME(1);
 	int flags = AT_SYMLINK_NOFOLLOW | (*name ? 0 : AT_EMPTY_PATH);
-	return result(env, fchownat(arg_int(&a, 0), name, arg_uint(&a, 2), arg_uint(&a, 3), flags));
+	return changed(env, fchownat(arg_int(&a, 0), name, arg_uint(&a, 2), arg_uint(&a, 3), flags));
 }
 
 /* chmod(fd, mode): the descriptor's file. Symbolic links have no mode of their own. */
 FUNCTION(fn_chmod)
 {
 	struct args a = args_of(env, info);
-	return result(env, fchmod(arg_int(&a, 0), arg_uint(&a, 1)));
+	return changed(env, fchmod(arg_int(&a, 0), arg_uint(&a, 1)));
 }
 
 /* chmodAt(dirfd, name, mode): for nodes that must not be opened (devices, sockets, pipes). */
@@ -483,19 +490,19 @@ FUNCTION(fn_chmod_at)
 	struct args a = args_of(env, info);
 	NAME(1);
 	int fd = openat(arg_int(&a, 0), name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0) return result(env, -1);
+	if (fd < 0) return changed(env, -1);
 	int r = chmod(proc_path(fd, ""), arg_uint(&a, 2));
 	int saved = errno;
 	close(fd);
 	errno = saved;
-	return result(env, r);
+	return changed(env, r);
 }
 
 FUNCTION(fn_mkdir)
 {
 	struct args a = args_of(env, info);
 	NAME(1);
-	return result(env, mkdirat(arg_int(&a, 0), name, arg_uint(&a, 2)));
+	return changed(env, mkdirat(arg_int(&a, 0), name, arg_uint(&a, 2)));
 }
 
 FUNCTION(fn_mknod)
@@ -504,7 +511,7 @@ FUNCTION(fn_mknod)
 	NAME(1);
 	uint64_t device = (uint64_t)arg_int64(&a, 3);
 	dev_t dev = makedev((unsigned)(device >> 20), (unsigned)(device & 0xfffff));
-	return result(env, mknodat(arg_int(&a, 0), name, arg_uint(&a, 2), dev));
+	return changed(env, mknodat(arg_int(&a, 0), name, arg_uint(&a, 2), dev));
 }
 
 FUNCTION(fn_symlink)
@@ -513,7 +520,7 @@ FUNCTION(fn_symlink)
 	const char *target = arg_name(&a, 2);
 	NAME(1);
 	if (!target) return bad_name(env);
-	return result(env, symlinkat(target, arg_int(&a, 0), name));
+	return changed(env, symlinkat(target, arg_int(&a, 0), name));
 }
 
 /* link(fromDirfd, fromName, toDirfd, toName): an empty fromName links the descriptor's own file. */
@@ -523,11 +530,11 @@ FUNCTION(fn_link)
 	const char *to = arg_name(&a, 3);
 	NAME(1);
 	if (!to) return bad_name(env);
-	if (*name) return result(env, linkat(arg_int(&a, 0), name, arg_int(&a, 2), to, 0));
+	if (*name) return changed(env, linkat(arg_int(&a, 0), name, arg_int(&a, 2), to, 0));
 	/* Refused with ENOENT to whom the kernel wants a capability from; /proc needs none. */
 	int64_t r = linkat(arg_int(&a, 0), "", arg_int(&a, 2), to, AT_EMPTY_PATH);
-	if (!r || errno != ENOENT) return result(env, r);
-	return result(env, linkat(AT_FDCWD, proc_path(arg_int(&a, 0), ""), arg_int(&a, 2), to,
+	if (!r || errno != ENOENT) return changed(env, r);
+	return changed(env, linkat(AT_FDCWD, proc_path(arg_int(&a, 0), ""), arg_int(&a, 2), to,
 				  AT_SYMLINK_FOLLOW));
 }
 
@@ -535,7 +542,7 @@ FUNCTION(fn_unlink)
 {
 	struct args a = args_of(env, info);
 	NAME(1);
-	return result(env, unlinkat(arg_int(&a, 0), name, arg_int(&a, 2) ? AT_REMOVEDIR : 0));
+	return changed(env, unlinkat(arg_int(&a, 0), name, arg_int(&a, 2) ? AT_REMOVEDIR : 0));
 }
 
 /* rename(fromDirfd, fromName, toDirfd, toName, flags of renameat2). */
@@ -546,7 +553,7 @@ FUNCTION(fn_rename)
 	NAME(1);
 	if (!to) return bad_name(env);
 	int from_dir = arg_int(&a, 0), to_dir = arg_int(&a, 2);
-	return result(env, syscall(SYS_renameat2, from_dir, name, to_dir, to, arg_uint(&a, 4)));
+	return changed(env, syscall(SYS_renameat2, from_dir, name, to_dir, to, arg_uint(&a, 4)));
 }
 
 /* readlink(dirfd, name, buffer): bytes. */

@@ -258,6 +258,7 @@ FUNCTION(fn_lanes_submit)
 		if (lane->rests) pthread_cond_signal(&lane->work);
 	}
 	pthread_mutex_unlock(&all->lock);
+	own_change(); /* the kernel is about to tell of it */
 	return result(env, r);
 }
 
