@@ -36,6 +36,7 @@ import "../src/capture/inotify-backend.test.ts";
 import "../src/capture/inotify-records.test.ts";
 import "../src/cli/amounts.test.ts";
 import "../src/cli/closest-word.test.ts";
+import "../src/cli/control-socket.test.ts";
 import "../src/cli/failure.test.ts";
 import "../src/cli/mapped-files.test.ts";
 import "../src/cli/seed-meter.test.ts";

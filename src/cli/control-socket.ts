@@ -214,7 +214,8 @@ function hear(socket: Socket, wanted: (request: string) => void): void {
     isHeard = true;
     text = "";
   };
-  const timer = setTimeout(() => heard("status"), requestMs);
+  // A loop that was busy for so long fires timers before it reads what has come meanwhile.
+  const timer = setTimeout(() => setImmediate(() => heard("status")), requestMs);
   timer.unref();
   socket.setEncoding("utf8");
   socket.on("data", (part: string) => {
