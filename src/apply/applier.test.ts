@@ -9,7 +9,7 @@ import fc from "fast-check";
 import { SyncError } from "../base/index.ts";
 import { rootId } from "../tree/index.ts";
 import type { OpWriter } from "../wire/index.ts";
-import { Errno, type Files, Open, Stat, statSlots } from "../world/index.ts";
+import { Errno, type Files, Open, Rename, Stat, statSlots } from "../world/index.ts";
 import { native } from "../world/node/index.ts";
 import { bytesOf, fuzzApplier, noBytes, TargetRig, write } from "./applier.fuzz.ts";
 import { parseAttributes } from "./apply-attributes.ts";
@@ -199,6 +199,33 @@ test("a reader never sees a replaced file missing or in part", async (context) =
   assert.ok(Atomics.load(shared, 2) > 20, "the reader has read");
   assert.equal(Atomics.load(shared, 1), 0, "the reader saw a missing or torn file");
 });
+
+for (const [where, swaps] of [
+  ["swaps names", true],
+  ["only renames", false],
+] as const) {
+  test(`a file takes the place of another on a filesystem that ${where}`, (context) => {
+    const system = native();
+    const plain: string[] = [];
+    const rename: Files["rename"] = (fromFd, fromName, toFd, toName, flags) => {
+      if (flags === Rename.exchange && !swaps) return -Errno.EINVAL;
+      if (flags === 0) plain.push(Buffer.from(toName).toString());
+      return system.rename(fromFd, fromName, toFd, toName, flags);
+    };
+    const rig = rigFor(context, { ...system, rename });
+    rig.file(2, "a", "old");
+    rig.send((w) => w.link(2, rootId, bytesOf("other")));
+    rig.file(3, "a", "new");
+    assert.equal(fs.readFileSync(rig.path("a"), "utf8"), "new");
+    assert.equal(fs.readFileSync(rig.path("other"), "utf8"), "old");
+    rig.send((w) => w.link(3, rootId, bytesOf("other")));
+    assert.equal(fs.readFileSync(rig.path("other"), "utf8"), "new");
+    // Renamed over another it would be written out at once (ext4).
+    assert.deepEqual(plain, swaps ? [] : ["a", "other"]);
+    assert.deepEqual(fs.readdirSync(rig.root).sort(), ["a", "other"]);
+    rig.checkDisk();
+  });
+}
 
 test("hard links are one file, and a name that is taken is replaced", (context) => {
   const rig = rigFor(context);

@@ -274,7 +274,9 @@ export class Applier implements Operations {
       this.staged.delete(node);
     } else {
       if (!this.#held.has(node)) malformed(`node ${node} has a place already`);
-      const result = this.#discard.rename(this.#rootFd, holdName(node), { dirFd, parent, name });
+      const [hold, spot] = [holdName(node), { dirFd, parent, name }];
+      const isFolder = this.#tree.isDirectory(node);
+      const result = this.#discard.rename(this.#rootFd, hold, spot, isFolder);
       this.#check(result, parent, "rename");
       this.#held.delete(node);
       this.#discard.placed(node);
@@ -369,9 +371,9 @@ export class Applier implements Operations {
   unlink(parent: number, name: Uint8Array): void {
     this.#operationCount++;
     const node = this.#existingChild(parent, name);
-    const dirFd = this.directoryFd(parent);
+    const spot = { dirFd: this.directoryFd(parent), parent, name };
     const isLast = this.#tree.names.nextOfNode[this.#tree.firstName[node]!] === 0;
-    this.#check(this.#discard.remove({ dirFd, parent, name }, isLast), node, "unlink");
+    this.#check(this.#discard.remove(spot, isLast), node, "unlink");
     this.#tree.removeName(this.#tree.names.find(parent, name));
     this.#dropIfNameless(node);
   }
@@ -391,11 +393,8 @@ export class Applier implements Operations {
     } else {
       for (let id = tree.firstName[node]!; id !== 0; id = tree.names.nextOfNode[id]!) {
         const parent = tree.names.parent[id]!;
-        const spot = {
-          dirFd: this.directoryFd(parent),
-          parent,
-          name: tree.names.bytes(id).slice(),
-        };
+        const name = tree.names.bytes(id).slice();
+        const spot = { dirFd: this.directoryFd(parent), parent, name };
         this.#check(this.#discard.remove(spot, true), node, "remove");
       }
     }
@@ -410,8 +409,7 @@ export class Applier implements Operations {
     if (node === rootId || id === 0 || tree.names.nextOfNode[id] !== 0) {
       malformed(`node ${node} cannot be detached`);
     }
-    const dirFd = this.directoryFd(tree.names.parent[id]!);
-    const name = tree.names.bytes(id).slice();
+    const [dirFd, name] = this.#at(node);
     const result = this.#files.rename(dirFd, name, this.#rootFd, holdName(node), 0);
     this.#check(result, node, "rename");
     this.#discard.detached(node);

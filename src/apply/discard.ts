@@ -4,8 +4,8 @@
  *
  * Results are the kernel's, as those of `Files`: a negative errno is the target's own trouble.
  */
-import type { Files } from "../world/index.ts";
-import { holdName } from "./hold-name.ts";
+import { type Files, Rename } from "../world/index.ts";
+import { holdName, isHoldName } from "./hold-name.ts";
 import { removeTree } from "./remove-tree.ts";
 
 /** A name in a directory of the tree, and the descriptor of that directory. */
@@ -27,7 +27,7 @@ export interface Discard {
   /** The same when the session ends; what cannot be kept then waits where it is. */
   removeHeldAtEnd(node: number): void;
   /** Renames over whatever there is. */
-  rename(fromFd: number, fromName: Uint8Array, to: Spot): number;
+  rename(fromFd: number, fromName: Uint8Array, to: Spot, isFolder?: boolean): number;
   /** A file with a name is opened to be changed; `open` gives a descriptor for reading it. */
   beforeChange(node: number, open: () => number): void;
   /** Mode, owner or, of a directory, time of a node with a name are about to be changed. */
@@ -61,8 +61,22 @@ export class Removal implements Discard {
     this.removeHeld(node);
   }
 
-  rename(fromFd: number, fromName: Uint8Array, { dirFd, name }: Spot): number {
-    return this.#files.rename(fromFd, fromName, dirFd, name, 0);
+  rename(fromFd: number, fromName: Uint8Array, to: Spot, isFolder = false): number {
+    const isOwn = fromFd === this.#rootFd && isHoldName(fromName);
+    if (isOwn && !isFolder && this.#takePlace(fromName, to)) return 0;
+    return this.#files.rename(fromFd, fromName, to.dirFd, to.name, 0);
+  }
+
+  /**
+   * ext4 writes a file out at once when it is renamed over another (auto_da_alloc in man 5 ext4):
+   * they swap names instead, and the other one goes. False, and as it was, when that cannot be.
+   */
+  #takePlace(holdName: Uint8Array, { dirFd, name }: Spot): boolean {
+    const [files, rootFd] = [this.#files, this.#rootFd];
+    if (files.rename(rootFd, holdName, dirFd, name, Rename.exchange) < 0) return false;
+    if (files.unlink(rootFd, holdName, 0) === 0) return true;
+    files.rename(dirFd, name, rootFd, holdName, Rename.exchange);
+    return false;
   }
 
   beforeChange(): void {}
