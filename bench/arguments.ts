@@ -9,6 +9,8 @@ export interface Choices {
   readonly only: readonly string[];
   /** Parts of subject names; empty means all. */
   readonly subjects: readonly string[];
+  /** Parts of names of loads, of the scenario that has several; empty means all. */
+  readonly loads: readonly string[];
   readonly quick: boolean;
   readonly json: boolean;
   readonly help: boolean;
@@ -39,6 +41,7 @@ export function parseChoices(argv: readonly string[], known: readonly string[]):
   return {
     only,
     subjects: listOf(values.subjects),
+    loads: listOf(values.loads),
     quick: values.quick ?? false,
     json: values.json ?? false,
     help: values.help ?? false,
@@ -53,6 +56,11 @@ export function isChosen(choices: Choices, name: string): boolean {
   return choices.subjects.some((part) => name.includes(part));
 }
 
+/** Whether a load of `name` was asked for. */
+export function isLoadChosen({ loads }: Choices, name: string): boolean {
+  return loads.length === 0 || loads.some((part) => name.includes(part));
+}
+
 function parse(argv: readonly string[]) {
   try {
     return parseArgs({
@@ -60,6 +68,7 @@ function parse(argv: readonly string[]) {
       options: {
         only: { type: "string", multiple: true },
         subjects: { type: "string", multiple: true },
+        loads: { type: "string", multiple: true },
         quick: { type: "boolean" },
         json: { type: "boolean" },
         help: { type: "boolean", short: "h" },

@@ -8,9 +8,10 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { arch, cpus, release, tmpdir, totalmem } from "node:os";
 import { join, resolve } from "node:path";
-import { type Choices, isChosen, parseChoices, UsageError } from "./arguments.ts";
+import { type Choices, isChosen, isLoadChosen, parseChoices, UsageError } from "./arguments.ts";
 import { killAll } from "./processes.ts";
 import { buildPrograms, repositoryRoot } from "./programs.ts";
+import { cuts } from "./scenarios/cuts.ts";
 import { extent } from "./scenarios/extent.ts";
 import { latency } from "./scenarios/latency.ts";
 import { memory } from "./scenarios/memory.ts";
@@ -30,11 +31,13 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   stream,
   seed,
   memory,
+  cuts,
 };
 
 const usage = `usage: node dist/bench/main.js [options]
   --only A,B       of: ${Object.keys(scenarios).join(", ")}
   --subjects A,B   only subjects whose name contains A or B (the floor always runs)
+  --loads A,B      of cuts: only loads whose name contains A or B
   --quick          fewer records, rounds and bytes
   --rounds N       interleaved rounds
   --dir FOLDER     where to work, and so the filesystem measured (default: the system's temporary)
@@ -58,6 +61,7 @@ async function main(argv: readonly string[]): Promise<number> {
       quick: choices.quick,
       rounds: choices.rounds,
       takesPart: (name) => isChosen(choices, name),
+      takesLoad: (name) => isLoadChosen(choices, name),
       say: (text) => console.error(text),
     });
     results.push(result);

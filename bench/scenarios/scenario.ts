@@ -19,6 +19,8 @@ export interface Settings {
   readonly rounds: number | undefined;
   /** Whether a subject of this name takes part. */
   readonly takesPart: (name: string) => boolean;
+  /** The same of a load, in the scenario that has several. */
+  readonly takesLoad: (name: string) => boolean;
   /** Progress for a person; never on stdout. */
   readonly say: (text: string) => void;
 }

@@ -7,6 +7,7 @@ import type { Subject } from "./subject.ts";
 import { syncthing } from "./syncthing.ts";
 import { unison } from "./unison.ts";
 
+export { type CutCounts, type CutSubject, cutSubjects } from "./cut-subjects.ts";
 export { floor } from "./floor.ts";
 export { lockstepLink, lockstepLocal } from "./lockstep.ts";
 export { rsyncOptions } from "./rsync-daemon.ts";

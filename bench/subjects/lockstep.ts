@@ -24,7 +24,7 @@ export interface PreparedLink {
   readonly port: number;
   readonly serverPid: number;
   /** Starts `lockstep sync` and resolves when it reports live. */
-  sync(): Promise<LiveSync>;
+  sync(options?: readonly string[]): Promise<LiveSync>;
   stop(): Promise<void>;
 }
 
@@ -32,6 +32,8 @@ export interface LiveSync {
   readonly pid: number;
   /** Milliseconds from the start of the process to its "live". */
   readonly liveMs: number;
+  /** What it says of itself: `lockstep status --json`. */
+  status(): Promise<Readonly<Record<string, unknown>>>;
   end(): Promise<void>;
 }
 
@@ -70,8 +72,8 @@ export const lockstepLocal: Subject = {
 };
 
 /** Folder to folder: `lockstep sync SOURCE TARGET --json`. */
-export async function syncLocal(pair: Pair): Promise<LiveSync> {
-  return startSync([pair.source, pair.target], await deviceHome(pair, "local"));
+export async function syncLocal(pair: Pair, options: readonly string[] = []): Promise<LiveSync> {
+  return startSync([pair.source, pair.target, ...options], await deviceHome(pair, "local"));
 }
 
 /** Two paired devices and a running server; the caller starts the sync. */
@@ -99,7 +101,7 @@ export async function prepareLink(pair: Pair): Promise<PreparedLink> {
   return {
     port,
     serverPid: server.pid,
-    sync: () => startSync([pair.source, url], sourceHome),
+    sync: (options = []) => startSync([pair.source, url, ...options], sourceHome),
     stop: () => stopAll([server]),
   };
 }
@@ -115,7 +117,19 @@ async function startSync(places: readonly string[], home: string): Promise<LiveS
     await sync.end();
     throw error;
   }
-  return { pid: sync.pid, liveMs: performance.now() - began, end: () => sync.end() };
+  const { pid } = sync;
+  const tookMs = performance.now() - began;
+  return { pid, liveMs: tookMs, status: () => statusOf(pid, home), end: () => sync.end() };
+}
+
+async function statusOf(pid: number, home: string): Promise<Readonly<Record<string, unknown>>> {
+  const printed = await lockstep(["status", "--json"], home);
+  const all = printed.split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
+  const own = all.find((status) => status["pid"] === pid);
+  // The launcher is another process than the sync that it has started.
+  const found = own ?? all.find((status) => status["command"] === "sync");
+  if (found === undefined) throw new ProcessError("lockstep status does not tell of the sync");
+  return found;
 }
 
 function isLive(line: string): boolean {
@@ -127,7 +141,7 @@ function isLive(line: string): boolean {
   }
 }
 
-async function lockstepUnavailable(): Promise<string | undefined> {
+export async function lockstepUnavailable(): Promise<string | undefined> {
   if (!existsSync(lockstepCommand())) return `${lockstepCommand()} is not there`;
   try {
     await run(lockstepCommand(), ["--version"], { timeoutMs: 300_000 });

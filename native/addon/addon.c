@@ -100,6 +100,7 @@ NAPI_MODULE_INIT()
 	poll_exports(env, exports);
 	tls_exports(env, exports);
 	capture_exports(env, exports);
+	capture_hot_exports(env, exports);
 	inotify_exports(env, exports);
 	delta_exports(env, exports);
 	lane_exports(env, exports);

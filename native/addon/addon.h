@@ -48,6 +48,7 @@ void attribute_exports(napi_env env, napi_value exports);
 void poll_exports(napi_env env, napi_value exports);
 void tls_exports(napi_env env, napi_value exports);
 void capture_exports(napi_env env, napi_value exports);
+void capture_hot_exports(napi_env env, napi_value exports);
 void inotify_exports(napi_env env, napi_value exports);
 void delta_exports(napi_env env, napi_value exports);
 void lane_exports(napi_env env, napi_value exports);

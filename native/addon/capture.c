@@ -423,11 +423,15 @@ static napi_value fn_fd(napi_env env, napi_callback_info info)
 	return number(env, state_of(&a)->epoll_fd);
 }
 
+void capture_drain(struct capture_state *c, struct out *o)
+{
+	do {
+		if (!o->full) drain_ring(c, o);
+		if (!o->full) drain_lost(c, o);
+	} while (!o->full && drain_names(c, o) > 0);
+}
+
 /*
- * Bytes, then names until there are none: whatever happened before something that is told is told
- * too. A name found after the bytes may stem from a time after them, so the bytes are drained once
- * more.
- *
  * captureDrain(handle, buffer): twice the bytes written, plus 1 when more waits, because the buffer
  * was too small or a processor is in the middle of a record. A record is 10 doubles and a name
  * padded to 8 bytes: src/capture/records.ts.
@@ -438,10 +442,7 @@ static napi_value fn_drain(napi_env env, napi_callback_info info)
 	struct capture_state *c = state_of(&a);
 	struct bytes b = arg_bytes(&a, 1);
 	struct out o = { .data = b.data, .size = b.length };
-	do {
-		if (!o.full) drain_ring(c, &o);
-		if (!o.full) drain_lost(c, &o);
-	} while (!o.full && drain_names(c, &o) > 0);
+	capture_drain(c, &o);
 	return number(env, (double)(o.used * 2 + o.full));
 }
 

@@ -72,6 +72,12 @@ struct identity {
 	bool known;
 };
 
+/*
+ * Bytes, then names until there are none: whatever happened before something that is told is told
+ * too. A name found after the bytes may stem from a time after them, so the bytes are drained once
+ * more.
+ */
+void capture_drain(struct capture_state *c, struct out *o);
 /* The next record in `o`, zeroed but for its kind and name; NULL, and `full`, when none fits. */
 double *put_record(struct out *o, double kind, const char *name, size_t name_bytes);
 bool put_node(struct capture_state *c, struct out *o, int kind, struct identity node);

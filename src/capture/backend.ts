@@ -12,6 +12,8 @@
  * - The backend's own process is never reported.
  */
 
+import type { HotReading } from "./hot-reading.ts";
+
 export type BackendName = "ebpf" | "fanotify" | "inotify";
 
 /** How a name of a directory changed. Only a hint: the name is looked at. */
@@ -122,6 +124,11 @@ export interface CaptureBackend {
   start(readable: (isDealt?: boolean) => void): void;
   /** Tells what has happened. True when more waits than fitted: call again. */
   drain(sink: ChangeSink): boolean;
+  /**
+   * The same, and reads extents meanwhile until nothing of them was touched after it was read.
+   * Absent where extents are not known.
+   */
+  readHot?: ((reading: HotReading, sink: ChangeSink) => boolean) | undefined;
   /**
    * Tells of one more filesystem from now on, mounted below the root; absent where watching its
    * directories is all there is to it. Its inodes have its number (inode-keys.ts). 0, or a negative

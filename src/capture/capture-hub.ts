@@ -76,10 +76,11 @@ class CaptureHub {
     this.#fan.sinks = this.#views.map((view) => view.listener!.sink);
   }
 
-  drain(drainer: CaptureView): boolean {
+  /** `by`: a drain of the backend. */
+  drain(drainer: CaptureView, by: (sink: ChangeSink) => boolean): boolean {
     const fan = this.#fan;
     fan.hasTold = false;
-    const more = this.#backend.drain(fan);
+    const more = by(fan);
     if (fan.hasTold) {
       for (const view of this.#views) {
         if (view === drainer) continue;
@@ -149,7 +150,12 @@ class CaptureView implements CaptureBackend, CaptureShare {
     this.#hub = hub;
     this.#backend = backend;
     this.bit = 1 << index;
+    if (backend.readHot !== undefined) {
+      this.readHot = (reading) => hub.drain(this, (fan) => backend.readHot!(reading, fan));
+    }
   }
+
+  readonly readHot: CaptureBackend["readHot"];
 
   get name(): BackendName {
     return this.#backend.name;
@@ -176,7 +182,7 @@ class CaptureView implements CaptureBackend, CaptureShare {
   /** Tells every attached listener: this one's `sink` is the one that it attached. */
   drain(sink: ChangeSink): boolean {
     assert(this.listener === undefined || this.listener.sink === sink, "a sink is attached first");
-    return this.#hub.drain(this);
+    return this.#hub.drain(this, (fan) => this.#backend.drain(fan));
   }
 
   watchDirectory(directoryFd: number, ino: number, gen: number): number {

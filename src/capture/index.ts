@@ -9,6 +9,7 @@ export type {
 } from "./backend.ts";
 export { FollowedMounts } from "./followed-mounts.ts";
 export type { FollowedMountsOptions, MountChange } from "./followed-mounts.ts";
+export { HotOutcome, HotReading } from "./hot-reading.ts";
 export { filesystemOf, inodeIn, inodeKey } from "./inode-keys.ts";
 export { listenerCountMax, shareCapture } from "./capture-hub.ts";
 export { backendNames, openBackend } from "./open-backend.ts";

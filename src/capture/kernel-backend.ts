@@ -7,6 +7,7 @@
 import { assert, SyncError } from "../base/index.ts";
 import { type Files, type Kernel, PollEvent } from "../world/index.ts";
 import type { BackendName, CaptureBackend, CaptureHandles, ChangeSink } from "./backend.ts";
+import type { HotReading } from "./hot-reading.ts";
 import { CaptureMode, RecordFlag, RecordKind, recordSlots, RecordSlot } from "./records.ts";
 
 /** Bytes of the eBPF ring: a power of two. 16 MiB hold some 300,000 writes not yet drained. */
@@ -68,7 +69,10 @@ class KernelBackend implements CaptureBackend {
     this.name = name;
     this.tellsExtents = name === "ebpf";
     this.#handle = handle;
+    if (this.tellsExtents) this.readHot = (reading, sink) => this.#readHot(reading, sink);
   }
+
+  readonly readHot: CaptureBackend["readHot"];
 
   get droppedCount(): number {
     const dropped = this.#isClosed
@@ -89,7 +93,17 @@ class KernelBackend implements CaptureBackend {
 
   drain(sink: ChangeSink): boolean {
     if (this.#isClosed) return false;
-    const result = this.#kernel.captureDrain(this.#handle, this.#bytes);
+    return this.#tellAll(sink, this.#kernel.captureDrain(this.#handle, this.#bytes));
+  }
+
+  #readHot({ slots, data }: HotReading, sink: ChangeSink): boolean {
+    if (this.#isClosed) return false;
+    const result = this.#kernel.captureReadHot(this.#handle, slots, data, this.#bytes);
+    return this.#tellAll(sink, result);
+  }
+
+  /** True when more waits. */
+  #tellAll(sink: ChangeSink, result: number): boolean {
     const end = result >>> 1;
     for (let at = 0; at < end;) {
       const slot = at >>> 3;

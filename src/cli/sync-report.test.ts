@@ -8,6 +8,7 @@ import { describeTargets, progressFields, progressLine, type TargetReport } from
 const status: SourceStatus = {
   epochs: 4,
   fuzzyEpochs: 0,
+  hotEpochs: 0,
   rounds: 5,
   operations: 6,
   rescans: 1,

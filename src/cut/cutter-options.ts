@@ -1,5 +1,5 @@
 /** What a `Cutter` is given, and what it counts. */
-import type { FollowedMounts } from "../capture/index.ts";
+import type { CaptureBackend, FollowedMounts } from "../capture/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
 import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Tree } from "../tree/index.ts";
@@ -25,6 +25,8 @@ export interface CutterOptions {
   followed?: FollowedMounts;
   /** Tells the dirty set everything that has happened so far. */
   drain: (dirty: DirtySet) => void;
+  /** The same, and reads what is hot; absent where extents are not known. */
+  readHot?: CaptureBackend["readHot"];
   /** To be called before a directory is scanned (inotify needs a watch first). */
   watchDirectory: (fd: number, ino: number, gen: number) => number;
   unwatchDirectory: (ino: number, gen: number) => void;
@@ -56,6 +58,8 @@ export interface CutterOptions {
 export interface CutCounters {
   epochs: number;
   fuzzyEpochs: number;
+  /** Closed by a reading of hot extents. */
+  hotEpochs: number;
   rounds: number;
   operations: number;
   rescans: number;
@@ -63,5 +67,8 @@ export interface CutCounters {
 }
 
 export function newCounters(): CutCounters {
-  return { epochs: 0, fuzzyEpochs: 0, rounds: 0, operations: 0, rescans: 0, filesScanned: 0 };
+  return {
+    ...{ epochs: 0, fuzzyEpochs: 0, hotEpochs: 0, rounds: 0, operations: 0, rescans: 0 },
+    filesScanned: 0,
+  };
 }

@@ -12,7 +12,7 @@ import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Applier, TargetScan } from "../apply/index.ts";
-import { type ChangeSink, deafSink, NameChange } from "../capture/index.ts";
+import { type ChangeSink, deafSink, type HotReading, NameChange } from "../capture/index.ts";
 import { blockBytesOf, type Signature, SignatureReader, SignatureWriter } from "../delta/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
 import { type Problem, ProblemLog } from "../model/index.ts";
@@ -52,6 +52,7 @@ export function sequence(seed: number): Pick {
 }
 
 const noName = new Uint8Array(0);
+const hotPassCount = 8;
 const frameNames: ReadonlyMap<number, string> = new Map(
   Object.entries(FrameType).map(([name, type]) => [type, name]),
 );
@@ -81,6 +82,7 @@ export class CutRig {
   /** Called between any two tasks and reads of a cut: changes made here happen in its midst. */
   onRoom: () => void = () => {};
   onCommit: () => void = () => {};
+  onHot: (reading: HotReading) => void = () => {};
   /** How the events of one drain are told. */
   shuffle: (events: Event[]) => Event[] = (events) => events;
   isPaused = false;
@@ -95,6 +97,9 @@ export class CutRig {
   deltaBytesMin: number | undefined;
   /** Epochs are applied when they are whole, as a live target does; else frame by frame. */
   isHeld = false;
+  /** Extents that are hot can be read together, as a capture does that knows extents. */
+  readsHot = false;
+  isReadingHot = false;
   /** Of the answers to asks: how many times one is not there yet, and whether it is refused. */
   pick: Pick = () => 0;
   #held: Uint8Array[] = [];
@@ -140,6 +145,7 @@ export class CutRig {
       drain: (dirty) => this.drain(dirty),
       watchDirectory: () => 0,
       unwatchDirectory: () => {},
+      readHot: this.readsHot ? (reading, dirty) => this.#readHot(files, reading, dirty) : undefined,
       hasRoom: () => {
         this.onRoom();
         return !this.isPaused;
@@ -161,6 +167,24 @@ export class CutRig {
     const scan = new TargetScan({ ...place, tell });
     while (scan.step());
     this.cutter.begin();
+  }
+
+  #readHot(files: Files, reading: HotReading, sink: ChangeSink): boolean {
+    const pread: Files["pread"] = (fd, into, offset, length, position) => {
+      const result = files.pread(fd, into, offset, length, position);
+      this.onRoom();
+      return result;
+    };
+    const fstat: Files["fstat"] = (fd, out) => files.fstat(fd, out);
+    const drain = (heard: ChangeSink): boolean => {
+      this.drain(heard);
+      return false;
+    };
+    this.isReadingHot = true;
+    const more = reading.readBy({ fstat, pread }, drain, sink, hotPassCount);
+    this.isReadingHot = false;
+    this.onHot(reading);
+    return more;
   }
 
   /** Signatures of what the target has applied, as a session and its target give them. */
@@ -637,6 +661,7 @@ export async function fuzzCutter(seed: number, rounds: number): Promise<Epoch[]>
     rig.isHeld = pick(2) === 0;
     rig.pick = pick;
     rig.takesOrigins = seed % 2 === 0;
+    rig.readsHot = seed % 3 !== 0;
     rig.start();
     rig.settle();
     await rig.assertEqual("after the first epoch");

@@ -13,7 +13,7 @@
  */
 import { Directories } from "../descriptors/index.ts";
 import { ExtentList, rootId, type Tree } from "../tree/index.ts";
-import { errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts";
+import { errnoName, type Files, Mode, statSlots } from "../world/index.ts";
 import { CommitFlag, type OpWriter } from "../wire/index.ts";
 import { ContentReader } from "./content-reader.ts";
 import { contentShare, isCounted } from "./content-share.ts";
@@ -23,11 +23,13 @@ import { type CutCounters, type CutterOptions, newCounters } from "./cutter-opti
 import { DeletionGuard } from "./deletion-guard.ts";
 import { tellDirectoryTimes } from "./directory-times.ts";
 import { DirectoryScanner } from "./directory-scanner.ts";
-import { type DirtyNode, DirtySet } from "./dirty-set.ts";
+import { DirtySet } from "./dirty-set.ts";
 import { FileTasks, type TaskResult } from "./file-tasks.ts";
 import type { ReadAlready } from "./lone-forecast.ts";
-import { openAttemptsMax, orderedBytesMax, roundCountMax } from "./limits.ts";
+import { orderedBytesMax, roundCountMax } from "./limits.ts";
+import { HotExtents } from "./hot-extents.ts";
 import { KeptFiles } from "./kept-files.ts";
+import { KnownNodes } from "./known-nodes.ts";
 import type { ManifestResult } from "./manifest-taker.ts";
 import { MappedStores } from "./mapped-stores.ts";
 import { MetadataComparer } from "./metadata-comparer.ts";
@@ -39,7 +41,7 @@ import { NameFilter } from "./name-filter.ts";
 import { NameLook } from "./name-look.ts";
 import { resolvePaths } from "./path-resolver.ts";
 import { RuleFiles } from "./rule-files.ts";
-import { isGone, SourceFiles } from "./source-files.ts";
+import { SourceFiles } from "./source-files.ts";
 import { TaskQueue } from "./task-queue.ts";
 import { forgetReads } from "./unvalidated.ts";
 import { placeOf, type Task, type TaskWeight, weightless, weightOf } from "./task.ts";
@@ -68,12 +70,14 @@ export class Cutter {
   readonly #filter: NameFilter;
   readonly #look: NameLook;
   readonly #planner: NamePlanner;
+  readonly #known: KnownNodes;
   readonly #scanner: DirectoryScanner;
   readonly #observer: NameObserver;
   /** Throws, out of `step`, when more is about to be deleted than a person was asked for. */
   readonly guard: DeletionGuard;
   readonly #reader: ContentReader;
   readonly #fileTasks: FileTasks;
+  readonly #hot: HotExtents | undefined;
   readonly #mountChanges: MountChanges | undefined;
   readonly kept: KeptFiles;
   /** What the target remembers of our inodes. */
@@ -131,6 +135,13 @@ export class Cutter {
       rules: this.rules,
       problem,
     });
+    this.#known = new KnownNodes({
+      ...shared,
+      metadata: this.#metadata,
+      moves: this.#planner.moves,
+      planExtent: this.#planExtent.bind(this),
+      problem,
+    });
     this.#scanner = new DirectoryScanner({
       ...shared,
       metadata: this.#metadata,
@@ -147,6 +158,16 @@ export class Cutter {
     this.#reader = new ContentReader(files, tree, writer, this.dirty, hasRoom);
     this.#fileTasks = this.#makeFileTasks(problem);
     this.#mountChanges = this.#makeMountChanges();
+    this.#hot = this.#makeHot();
+  }
+
+  #makeHot(): HotExtents | undefined {
+    const { readHot, followed } = this.#options;
+    // What is mounted and followed must be looked at with every round.
+    if (readHot === undefined || followed !== undefined) return undefined;
+    const { dirty, sources, rules, origins, counters } = this;
+    const own = { dirty, sources, rules, origins, counters, metadata: this.#metadata };
+    return new HotExtents({ ...this.#options, ...own, readHot });
   }
 
   #makePlannedTasks(): PlannedTasks {
@@ -292,10 +313,13 @@ export class Cutter {
       this.#options.drain(this.dirty);
       if (!this.dirty.conflict || this.#round >= roundCountMax) return this.#commit();
       this.dirty.conflict = false;
+      this.counters.rounds++;
+      if (this.#closeHot()) return true;
+      this.counters.rounds--;
     } else {
       // What was planned has made no operation: no epoch has begun.
       if (this.#round > 0) this.#beginEpoch();
-      if (this.dirty.isEmpty) {
+      if (this.dirty.isEmpty && this.#hot?.rest() !== true) {
         this.marks.rested(this.counters.epochs);
         return false;
       }
@@ -303,6 +327,19 @@ export class Cutter {
     }
     this.#plan();
     return true;
+  }
+
+  /** Commits with what is dirty, if that can be read at one moment. */
+  #closeHot(): boolean {
+    const wallMs = this.#options.clock.wallMs();
+    if (this.again !== undefined || this.#hot?.close() !== true) return false;
+    this.moment.heardMs = wallMs;
+    this.moment.planned();
+    this.epochOldestUs = Math.min(this.epochOldestUs, this.dirty.takeOldestUs());
+    if (this.dirty.isEmpty && this.#postponed.length === 0) {
+      this.marks.planned(this.dirty.putBackCount);
+    }
+    return this.#commit();
   }
 
   #commit(): true {
@@ -352,6 +389,7 @@ export class Cutter {
     dirty.takeOldestUs();
     this.moment.planned();
     if (this.#readLone()) return this.marks.planned(dirty.putBackCount);
+    if (this.#hot?.isWarm === true && this.#round === 1 && this.#closeHot()) return;
     resolvePaths(this.#files, this.#tree, this.#directories, this.#options.rootPath, dirty, () => {
       if (this.#mountChanges?.scanUnheard() !== true) dirty.rescan = true;
     });
@@ -443,52 +481,12 @@ export class Cutter {
     for (const [node, dirty] of this.dirty.takeNodes()) {
       if (!this.#tree.isLive(node)) continue;
       const isFile = (this.#tree.mode[node]! & Mode.typeMask) === Mode.regular;
+      if (isFile && this.#round > 1 && this.#hot?.putOff(node, dirty) === true) continue;
       if (isFile && !dirty.extents.isEmpty) {
         this.#planContent(node, dirty.extents, dirty.attempts);
       }
-      if (dirty.metadata || (dirty.closed && dirty.extents.isEmpty))
-        this.#planMetadata(node, dirty);
+      if (dirty.metadata || (dirty.closed && dirty.extents.isEmpty)) this.#known.look(node, dirty);
     }
-  }
-
-  #planMetadata(node: number, dirty: DirtyNode): void {
-    const { firstName, names } = this.#tree;
-    const id = firstName[node]!;
-    // Without a name now: if it gets one, it is looked at then.
-    if (id === 0 && node !== rootId) return;
-    const dirFd = node === rootId ? this.#options.rootFd : this.#directories.get(names.parent[id]!);
-    const name = node === rootId ? noName : names.bytes(id);
-    if (
-      dirFd < 0 ||
-      this.#files.statAt(dirFd, name, this.#stat) < 0 ||
-      this.#stat[Stat.ino] !== this.#tree.ino[node] ||
-      this.#stat[Stat.gen] !== this.#tree.gen[node]
-    ) {
-      this.#retryMetadata(node, dirty);
-      return;
-    }
-    // A writer that no probe saw leaves a changed time or size behind, and no extent.
-    const isUnsure = dirty.closed && dirty.extents.isEmpty;
-    const unseen =
-      (isUnsure || this.#planner.moves.isExpected(node)) &&
-      this.#metadata.contentDiffers(node, this.#stat);
-    if (!dirty.metadata && !unseen) return;
-    this.dirty.noteRead(node, 0, 0);
-    this.#metadata.compare(node, this.#stat, dirFd, name);
-    if (unseen) this.#planExtent(node, 0, Infinity);
-    else this.#metadata.tellTimes(node, this.#stat);
-  }
-
-  /** The node is not where we know it: it has moved or gone, which is told or about to be. */
-  #retryMetadata(node: number, { closed, attempts }: DirtyNode): void {
-    if (attempts >= openAttemptsMax) {
-      this.dirty.rescan = true;
-      return;
-    }
-    const again = this.dirty.retryMetadata(node);
-    again.closed ||= closed;
-    again.attempts = attempts + 1;
-    this.dirty.addNamesOf(node);
   }
 
   #planExtent(node: number, from: number, to: number, weight?: TaskWeight): void {
@@ -523,7 +521,7 @@ export class Cutter {
     }
     this.#tasks.pop();
     if (task.kind === "scan") this.#scanner.scan(task.node, task.deep, task.attempts);
-    else if (task.kind === "compare") this.#compare(task.node, task.stat, task.weight);
+    else if (task.kind === "compare") this.#known.compare(task.node, task.stat, task.weight);
     else this.#link(task.node, task.parent, task.name);
     this.#tasks.putFirst();
     return "done";
@@ -553,22 +551,6 @@ export class Cutter {
     }
   }
 
-  /** A node that both trees have: its metadata, and its content when size or time differ. */
-  #compare(node: number, stat: Float64Array, weight: TaskWeight): void {
-    const tree = this.#tree;
-    const id = tree.firstName[node]!;
-    const above = id === 0 ? -1 : this.#directories.get(tree.names.parent[id]!);
-    const dirFd = node === rootId ? this.#options.rootFd : above;
-    const name = node === rootId || id === 0 ? noName : tree.names.bytes(id);
-    const differs = this.#metadata.mustRead(node, stat);
-    const isTold = dirFd >= 0 && this.#metadata.compare(node, stat, dirFd, name);
-    if (dirFd < 0 && !isGone(dirFd)) this.#problem(node, "open", dirFd);
-    else if (dirFd < 0) this.dirty.retryMetadata(node);
-    const isRead = differs || this.#metadata.isSuspect(node, stat, isTold);
-    if (isRead) this.#planExtent(node, 0, Infinity, weight);
-    else this.#metadata.tellTimes(node, stat);
-  }
-
   #forget(node: number): void {
     const tree = this.#tree;
     if (tree.isDirectory(node) && tree.ino[node] !== 0) {
@@ -578,6 +560,7 @@ export class Cutter {
     this.sources.forget(node);
     this.#directories.forget(node);
     this.origins.forget(node);
+    this.#hot?.forget(node);
     this.dirty.forget(node);
     this.stores.forget(node);
     this.rules.forget(node);

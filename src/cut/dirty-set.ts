@@ -198,7 +198,7 @@ export class DirtySet implements ChangeSink {
 
   /** The present epoch has read this extent. */
   noteRead(node: number, from: number, to: number): void {
-    if (this.#readNode === 0 && this.#readExtents.size === 0) {
+    if (this.isNothingRead) {
       this.#readNode = node;
       this.#readFrom = from;
       this.#readTo = to;
@@ -216,6 +216,10 @@ export class DirtySet implements ChangeSink {
       this.#readExtents.set(node, list);
     }
     list.add(from, to);
+  }
+
+  get isNothingRead(): boolean {
+    return this.#readNode === 0 && this.#readExtents.size === 0;
   }
 
   /** Whether the present epoch has read content of the node. */
@@ -264,6 +268,25 @@ export class DirtySet implements ChangeSink {
     if (extents.from(0) !== from || extents.to(0) < to) return undefined;
     extents.subtract(from, to);
     return { node, from, to, isCut, wholeMs: run.advance(to) };
+  }
+
+  /** No name is dirty, no directory, and not everything: nodes are all that may be. */
+  get hasNodesOnly(): boolean {
+    return this.#names.size + this.#scans.size + this.#paths.length === 0 && !this.rescan;
+  }
+
+  /** The dirty nodes and what is dirty of each, which stay dirty. */
+  entries(): Iterable<[number, DirtyNode]> {
+    return this.#loneId === 0 ? this.#nodes : [[this.#loneId, this.#lone]];
+  }
+
+  /** Content of the node has been taken by way of `satisfy`: it leaves if nothing else is dirty. */
+  contentTaken(node: number): void {
+    this.#ordered.drop();
+    const dirty = node === this.#loneId ? this.#lone : this.#nodes.get(node);
+    if (dirty === undefined || !dirty.extents.isEmpty || dirty.metadata || dirty.closed) return;
+    if (node === this.#loneId) this.#loneId = 0;
+    else this.#nodes.delete(node);
   }
 
   /** The dirty nodes, which stay dirty. */

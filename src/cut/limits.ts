@@ -27,3 +27,7 @@ export const readableCountMax = 256;
  * everything is compared.
  */
 export const openAttemptsMax = 32;
+/** Epochs that begin with their hot extents after one that could not be closed otherwise. */
+export const warmEpochCount = 32;
+/** Files that were hot lately, whose writes are followed while others are read. */
+export const recentHotCountMax = 16;

@@ -198,11 +198,11 @@ export class OriginTeller {
     this.#lastCutMs = wallMs;
     if (count === 0) return;
     if (isUnsure || !dirty.isEmpty || stores.count > 0 || postponed.length > 0) {
-      for (const node of postponed) this.#doubt(node);
+      for (const node of postponed) this.doubt(node);
       for (let i = 0; i < count; i++) {
         const node = this.#inEpoch[i]!;
         if (this.#isRecent(node, sureMs) || dirty.hasExtents(node) || stores.isResting(node))
-          this.#doubt(node);
+          this.doubt(node);
       }
     }
     this.#inEpochCount = 0;
@@ -210,7 +210,8 @@ export class OriginTeller {
     if (count > keptListCount) this.#inEpoch = [];
   }
 
-  #doubt(node: number): void {
+  /** The target may not have all that is in the file. */
+  doubt(node: number): void {
     if (!this.#tree.isLive(node) || !this.told.hasChangeTime(node)) return;
     this.told.setChangeTime(node, 0, 0);
     this.#writer.origin(node, this.told.ino[node]!, this.told.gen[node]!, 0, 0);

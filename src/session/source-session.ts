@@ -156,6 +156,7 @@ export class SourceSession {
       writer: this.#writer,
       signatures: this.#asker,
       tellsExtents: backend.tellsExtents,
+      readHot: backend.readHot,
       drain: () => this.#pullCapture(),
       watchDirectory: (fd, ino, gen) => backend.watchDirectory(fd, ino, gen),
       unwatchDirectory: (ino, gen) => backend.unwatchDirectory(ino, gen),

@@ -267,6 +267,11 @@ export interface Kernel {
   captureFollows(handle: unknown, number: number): number;
   /** Twice the bytes written to `out`, plus 1 when more waits. Layout: capture/records.ts. */
   captureDrain(handle: unknown, out: Uint8Array): number;
+  /**
+   * Reads hot extents until, for a moment, nothing was touched after it was read; returns as
+   * captureDrain, of all that was drained meanwhile. Layout: capture/hot-reading.ts.
+   */
+  captureReadHot(handle: unknown, slots: Float64Array, data: Uint8Array, out: Uint8Array): number;
   captureDropped(handle: unknown): number;
   captureClose(handle: unknown): void;
   inotifyInit(): number;

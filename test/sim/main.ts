@@ -54,7 +54,17 @@ async function main(): Promise<void> {
   };
   let failedCount = 0;
   let seedCount = 0;
-  const sums = { commits: 0, checked: 0, fuzzy: 0, states: 0, kills: 0, links: 0, events: 0 };
+  const sums = {
+    hot: 0,
+    touched: 0,
+    commits: 0,
+    checked: 0,
+    fuzzy: 0,
+    states: 0,
+    kills: 0,
+    links: 0,
+    events: 0,
+  };
   for (
     let i = 0;
     i < runCount && (i === 0 || values.seconds === undefined || Date.now() < untilMs);
@@ -67,6 +77,8 @@ async function main(): Promise<void> {
     sums.commits += result.commitCount;
     sums.checked += result.checkedCount;
     sums.fuzzy += result.fuzzyCount;
+    sums.hot += result.hotCount;
+    sums.touched += result.touchedCount;
     sums.states += result.stateCount;
     sums.kills += result.killCount;
     sums.links += result.linkCount;

@@ -6,7 +6,14 @@
  * remembered by its inode as lost, or, when those are too many, as an overflow. Equal events of
  * names merge into the earlier one.
  */
-import { type CaptureBackend, type ChangeSink, NameChange } from "../../src/capture/index.ts";
+import {
+  type CaptureBackend,
+  type ChangeSink,
+  HotOutcome,
+  type HotReading,
+  NameChange,
+} from "../../src/capture/index.ts";
+import type { Files } from "../../src/world/index.ts";
 import type { Chance, Trace } from "./chance.ts";
 import type { SimClock } from "./sim-clock.ts";
 import { latin1 } from "./sim-disk.ts";
@@ -39,7 +46,13 @@ export interface SimCaptureOptions {
   readonly lostCountMax: number;
   /** Records that one drain hands over. */
   readonly drainCountMax: number;
+  /** Of the process that reads; undefined: it does not know how to read what is hot. */
+  readonly files: Files | undefined;
+  /** A cut was closed by reading what is hot; how often it was touched meanwhile. */
+  readonly onHot: (touchedCount: number) => void;
 }
+
+const hotPassCountMax = 16;
 
 export class SimCapture implements CaptureBackend {
   readonly name = "ebpf";
@@ -59,6 +72,18 @@ export class SimCapture implements CaptureBackend {
   constructor(options: SimCaptureOptions) {
     this.#options = options;
     this.tell = this.#makeSink();
+    const { files } = options;
+    if (files === undefined) return;
+    this.readHot = (reading, sink) => this.#readHot(files, reading, sink);
+  }
+
+  readonly readHot: CaptureBackend["readHot"];
+
+  #readHot(files: Files, reading: HotReading, sink: ChangeSink): boolean {
+    const more = reading.readBy(files, (heard) => this.drain(heard), sink, hotPassCountMax);
+    this.#options.trace.say(`hot ${reading.extentCount} ${reading.outcome} ${reading.passCount}`);
+    if (reading.outcome === HotOutcome.closed) this.#options.onHot(reading.passCount - 1);
+    return more;
   }
 
   get isEmpty(): boolean {

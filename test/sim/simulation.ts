@@ -55,6 +55,9 @@ export interface SimulationResult {
   readonly commitCount: number;
   readonly checkedCount: number;
   readonly fuzzyCount: number;
+  /** Cuts closed by reading what is hot, and those of them that were touched meanwhile. */
+  readonly hotCount: number;
+  readonly touchedCount: number;
   readonly linkCount: number;
   readonly killCount: number;
   readonly virtualMs: number;
@@ -91,13 +94,24 @@ export class Simulation {
   readonly #appChance: Chance;
   /** The application stores through mappings. */
   readonly #stores: boolean;
+  /** The capture reads what is hot in one call. */
+  readonly #readsHot: boolean;
   #heat = 0;
   #stepsLeft = 0;
   isHealing = false;
   /** The next mirror reads all content: the target has lost its power. */
   isChecksumWanted = false;
   readonly #scratch: { files: Files; fd: number };
-  readonly #counts = { commit: 0, checked: 0, fuzzy: 0, link: 0, kill: 0, event: 0 };
+  readonly #counts = {
+    commit: 0,
+    checked: 0,
+    fuzzy: 0,
+    link: 0,
+    kill: 0,
+    event: 0,
+    hot: 0,
+    touched: 0,
+  };
 
   constructor(options: SimulationOptions) {
     this.options = options;
@@ -115,6 +129,7 @@ export class Simulation {
     this.targetDisk = disk("target", 12);
     this.#appChance = this.chance.fork("interleaving");
     this.#stores = this.chance.fork("stores").is(1, 4);
+    this.#readsHot = this.chance.fork("hot").is(3, 4);
     this.history = new History(this.#stores ? "names" : "cut", options.explains ?? false);
     this.faults = new Faults(this, options.faults);
     const files = native();
@@ -131,7 +146,7 @@ export class Simulation {
       if (!(error instanceof Wrong)) this.fail(describeError(error));
     }
     this.#stop();
-    const { commit, checked, fuzzy, link, kill, event } = this.#counts;
+    const { commit, checked, fuzzy, link, kill, event, hot, touched } = this.#counts;
     return {
       seed: this.options.seed,
       digest: this.trace.digest,
@@ -142,6 +157,8 @@ export class Simulation {
       commitCount: commit,
       checkedCount: checked,
       fuzzyCount: fuzzy,
+      hotCount: hot,
+      touchedCount: touched,
       linkCount: link,
       killCount: kill,
       virtualMs: Math.floor(this.clock.nowUs / 1000),
@@ -264,6 +281,11 @@ export class Simulation {
       trace: this.trace,
       isAlive: isOpen,
       between: () => this.#interleave(),
+      files: this.#readsHot ? files : undefined,
+      onHot: (touchedCount) => {
+        this.#counts.hot++;
+        if (touchedCount > 0) this.#counts.touched++;
+      },
       ...this.faults.captureLimits(),
     });
     this.capture = capture;
