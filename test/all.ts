@@ -48,6 +48,7 @@ import "../src/cut/cut-marks.test.ts";
 import "../src/cut/cut-moment.test.ts";
 import "../src/cut/cutter-progress.test.ts";
 import "../src/cut/cutter.test.ts";
+import "../src/cut/deleted-folders.test.ts";
 import "../src/cut/deletion-guard.test.ts";
 import "../src/cut/held-changes.test.ts";
 import "../src/cut/hot-extents.test.ts";

@@ -47,7 +47,7 @@ export class TreeRemoval {
   constructor(files: Files, rootFd: number, dirFd: number, name: Uint8Array) {
     this.#files = files;
     this.#rootFd = rootFd;
-    this.#entries = new DirectoryEntries(files);
+    this.#entries = new DirectoryEntries(files, undefined, 1);
     this.#dirFd = dirFd;
     this.#name = name;
   }

@@ -479,7 +479,7 @@ export class Cutter {
 
   #planNodes(): void {
     for (const [node, dirty] of this.dirty.takeNodes()) {
-      if (!this.#tree.isLive(node)) continue;
+      if (!this.#tree.isLive(node) || this.#planner.putsOff(node, dirty)) continue;
       const isFile = (this.#tree.mode[node]! & Mode.typeMask) === Mode.regular;
       if (isFile && this.#round > 1 && this.#hot?.putOff(node, dirty) === true) continue;
       if (isFile && !dirty.extents.isEmpty) {

@@ -2,11 +2,13 @@
  * `NameObserver`: looks at the dirty names and gives what it saw to the planner.
  *
  * In: names from the dirty set. Out: slots. A directory that cannot be opened any more has itself
- * moved or gone: then its ancestors' names are looked at first, and the name again after them.
+ * moved or gone: then its ancestors' names are looked at first, and the name again after them. Of
+ * one that has been deleted only its own name is looked at.
  */
 import { NameChange } from "../capture/index.ts";
 import type { Directories } from "../descriptors/index.ts";
 import { rootId, type Tree } from "../tree/index.ts";
+import { Errno, type Files, Stat, statSlots } from "../world/index.ts";
 import type { DirtySet } from "./dirty-set.ts";
 import { openAttemptsMax } from "./limits.ts";
 import type { NameLook } from "./name-look.ts";
@@ -15,7 +17,12 @@ import type { RuleFiles } from "./rule-files.ts";
 import { genOf, inoOf, type Slot } from "./slot.ts";
 import { isGone } from "./source-files.ts";
 
+/** No errno: what there was has gone for good. */
+const deleted = -4096;
+
 export class NameObserver {
+  readonly #files: Files;
+  readonly #stat: Float64Array = new Float64Array(statSlots);
   readonly #tree: Tree;
   readonly #dirty: DirtySet;
   readonly #directories: Directories;
@@ -27,6 +34,7 @@ export class NameObserver {
   readonly looked: Set<number> = new Set();
 
   constructor(options: {
+    files: Files;
     tree: Tree;
     dirty: DirtySet;
     directories: Directories;
@@ -35,6 +43,7 @@ export class NameObserver {
     rules: RuleFiles;
     problem: (node: number, operation: string, result: number) => void;
   }) {
+    this.#files = options.files;
     this.#tree = options.tree;
     this.#dirty = options.dirty;
     this.#directories = options.directories;
@@ -53,13 +62,13 @@ export class NameObserver {
       if (this.#rules.isRuleName(name) && this.#tree.isLive(parent))
         this.#rules.nameChanged(parent);
     }
+    const failed: Map<number, number> = new Map();
     for (const { parent, name, change, attempts } of names) {
       if (!this.#tree.isLive(parent)) continue;
-      const dirFd = this.#directories.get(parent);
-      if (dirFd < 0) {
-        // The directory's own path has changed: find out how, and look at the name after that.
-        this.#observeAncestors(parent, slots);
-        if (!isGone(dirFd)) this.#problem(parent, "open", dirFd);
+      const result = this.#reach(parent, names.length > 1, failed, slots);
+      if (result === deleted) continue;
+      if (result < 0) {
+        if (!isGone(result)) this.#problem(parent, "open", result);
         else if (attempts < openAttemptsMax) dirty.addName(parent, name, change, attempts + 1);
         else dirty.rescan = true;
         continue;
@@ -71,6 +80,28 @@ export class NameObserver {
       this.#noteChange(slot, change);
     }
     return slots;
+  }
+
+  /**
+   * Not negative when names in the directory can be looked at. Of one that cannot be opened its own
+   * path has changed: how, is found out once, and the name is looked at after that. One that has
+   * been `deleted`, and is not at its name any more, has no names, nor will it ever have any: all
+   * go with its own.
+   */
+  #reach(node: number, isOneOfMany: boolean, failed: Map<number, number>, slots: Slot[]): number {
+    let result = failed.get(node);
+    if (result !== undefined && result < 0) return result;
+    const fd = this.#directories.get(node);
+    const isFirst = result === undefined && isOneOfMany && node !== rootId;
+    const isDeleted = isFirst && fd >= 0 && this.#isDeleted(fd);
+    result = isDeleted ? -Errno.ENOENT : Math.min(fd, 0);
+    if (result < 0 && this.#isGoneFrom(node, slots) && isDeleted) result = deleted;
+    if (isOneOfMany) failed.set(node, result);
+    return result;
+  }
+
+  #isDeleted(fd: number): boolean {
+    return this.#files.fstat(fd, this.#stat) === 0 && this.#stat[Stat.nlink] === 0;
   }
 
   /**
@@ -91,19 +122,26 @@ export class NameObserver {
     if (isUnsure && change & NameChange.content) this.#planner.moves.suspectContent();
   }
 
-  /** Looks at the names of a directory that cannot be opened, up to the first one that can. */
-  #observeAncestors(node: number, slots: Slot[]): void {
-    const { names, firstName } = this.#tree;
+  /**
+   * Looks at the names of a directory that cannot be opened, up to the first one that can. True if
+   * that is its own, and something else or nothing was found there.
+   */
+  #isGoneFrom(node: number, slots: Slot[]): boolean {
+    const { names, firstName, ino, gen } = this.#tree;
     for (let at = node; at !== rootId;) {
       const id: number = firstName[at]!;
-      if (id === 0) return;
+      if (id === 0) return false;
       const parent: number = names.parent[id]!;
       if (this.#directories.get(parent) >= 0) {
         const slot = this.#look.observe(parent, names.bytes(id).slice());
-        if (slot !== undefined) slots.push(slot);
-        return;
+        if (slot === undefined) return false;
+        slots.push(slot);
+        const isAnother =
+          slot.stat === undefined || inoOf(slot) !== ino[node] || genOf(slot) !== gen[node];
+        return at === node && isAnother;
       }
       at = parent;
     }
+    return false;
   }
 }

@@ -17,7 +17,7 @@ import { rootId, type Tree } from "../tree/index.ts";
 import { type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import { type OpWriter, symlinkBytesMax } from "../wire/index.ts";
 import type { DeletionGuard } from "./deletion-guard.ts";
-import type { DirtySet } from "./dirty-set.ts";
+import type { DirtyNode, DirtySet } from "./dirty-set.ts";
 import type { NameFilter } from "./name-filter.ts";
 import type { NameLook } from "./name-look.ts";
 import { HeldDeletions } from "./held-deletions.ts";
@@ -139,6 +139,24 @@ export class NamePlanner {
   /** What `bury` has to do: not for nodes that wait for another round. */
   get limboCount(): number {
     return this.#limbo.size - this.#waiting.size + this.#held.count;
+  }
+
+  /**
+   * Whether the node is, or is in, a directory that was not found where it was: it goes with that
+   * when the round ends, or is looked at in the next one.
+   */
+  putsOff(node: number, dirty: DirtyNode): boolean {
+    if (this.#limbo.size === 0 || !dirty.extents.isEmpty) return false;
+    const { names, firstName } = this.#tree;
+    for (let at = node; at !== rootId; at = names.parent[firstName[at]!]!) {
+      if (firstName[at] === 0) return false;
+      if (!this.#limbo.has(at)) continue;
+      const again = this.#dirty.retryMetadata(node);
+      again.closed ||= dirty.closed;
+      again.attempts = dirty.attempts;
+      return true;
+    }
+    return false;
   }
 
   /** A new round: what waited for it is found now, or goes when the round ends. */
