@@ -24,6 +24,7 @@ enum { BUSY, CLOSED, UNFIT };
 #define PASSES_MAX 128
 #define READ_BYTES_MAX (32 << 20)
 #define TWICE_BYTES_MAX 65536
+#define LOOKS_MAX (4 << 20)
 enum { EXTENTS_AT = HEAD_SLOTS + FILES_MAX * FILE_SLOTS };
 #define ALL_SLOTS (EXTENTS_AT + EXTENTS_MAX * EXTENT_SLOTS)
 
@@ -35,7 +36,7 @@ enum { R_KIND, R_KEY, R_GEN, R_POSITION, R_LENGTH, R_FLAGS = 6, R_NAME_BYTES = 9
 struct hot {
 	double *slots;
 	uint8_t *data;
-	size_t room, read_bytes;
+	size_t room, read_bytes, looks;
 	bool unfit;
 	/* Of each extent, what of it is to be read, and what was read in this pass. */
 	struct span { double from, to; } wanted[EXTENTS_MAX], read[EXTENTS_MAX];
@@ -81,6 +82,8 @@ static bool touch(struct hot *h, int file, double from, double to)
 	for (double at = from; at < to;) {
 		double end = to;
 		bool found = false;
+		h->looks += (size_t)h->slots[EXTENTS];
+		if (h->looks > LOOKS_MAX) return false;
 		for (int i = 0; i < (int)h->slots[EXTENTS] && !found; i++) {
 			double *e = extent_at(h, i), e_to = e[FROM] + e[LENGTH];
 			if ((int)e[FILE_INDEX] != file || e_to <= at || e[FROM] >= end) continue;

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import type { BackendName, CaptureBackend, ChangeSink, Listener } from "./backend.ts";
 import { deafSink } from "./backend.ts";
+import { HotReading } from "./hot-reading.ts";
 import { listenerCountMax, shareCapture } from "./capture-hub.ts";
 
 /** Tells inode numbers as `lost` events, those of one entry in one drain. */
@@ -12,6 +13,7 @@ class ScriptedBackend implements CaptureBackend {
   readonly droppedCount = 7;
   readonly waiting: number[][] = [];
   readonly watched = new Set<string>();
+  readHot: CaptureBackend["readHot"];
   drainCount = 0;
   startCount = 0;
   closeCount = 0;
@@ -81,6 +83,33 @@ function rig(
 test("one listener gets the backend itself", () => {
   const backend = new ScriptedBackend();
   assert.equal(shareCapture(backend, 1)[0], backend);
+});
+
+test("what is told while one listener reads hot extents is told to all", () => {
+  const { views, listeners, backend } = rig(3);
+  assert.ok(
+    views.every(({ readHot }) => readHot === undefined),
+    "where the backend has it",
+  );
+  const reading = new HotReading();
+  const given: unknown[] = [];
+  backend.readHot = (of, sink) => {
+    given.push(of);
+    sink.lost(5, 1);
+    return true;
+  };
+  const hot = shareCapture(backend, 3);
+  for (const [index, view] of hot.entries()) view.share?.attach(listeners[index]!);
+  assert.equal(hot[1]!.readHot!(reading, listeners[1]!.sink), true, "more waits");
+  assert.deepEqual(given, [reading]);
+  assert.deepEqual(
+    listeners.map(({ heard, wakeCount }) => [heard, wakeCount]),
+    [
+      [[5], 1],
+      [[5], 0],
+      [[5], 1],
+    ],
+  );
 });
 
 test("as many listeners as watches can be counted for, and no more", () => {

@@ -6,6 +6,7 @@
  * answers.
  */
 import { ExitCode } from "../base/index.ts";
+import { durationText } from "./amount-texts.ts";
 import { stateDirectory } from "./command-io.ts";
 import type { CommandIo } from "./command-io.ts";
 import { collectStatuses } from "./control-socket.ts";
@@ -22,7 +23,9 @@ const heads = [
   "TO",
   "STATE",
   "LAG",
+  "CUT",
   "EPOCHS",
+  "FUZZY",
   "FILES",
   "SENT",
   "BACKEND",
@@ -35,7 +38,11 @@ export async function runStatus(io: CommandIo): Promise<ExitCode> {
     io.event("status", { ...(status ?? { state: "not answering" }), pid });
   }
   if (processes.length === 0) io.say("nothing is running");
-  else for (const line of textTable([heads, ...processes.flatMap(rowsOf)])) io.print(line);
+  else {
+    const nowMs = io.world.clock.wallMs();
+    const rows = processes.flatMap((process) => rowsOf(process, nowMs));
+    for (const line of textTable([heads, ...rows])) io.print(line);
+  }
   for (const { pid, status } of processes) {
     for (const { code, message } of haltsOf(status ?? {})) {
       io.print(`${pid} is halted: ${code}: ${message} (see \`lockstep help resume\`)`);
@@ -44,18 +51,19 @@ export async function runStatus(io: CommandIo): Promise<ExitCode> {
   return ExitCode.done;
 }
 
-function rowsOf({ pid, status }: ProcessStatus): string[][] {
+function rowsOf({ pid, status }: ProcessStatus, nowMs: number): string[][] {
   if (status === undefined) return [[String(pid), "-", "-", "-", "not answering"]];
-  return status["command"] === "serve" ? serveRows(pid, status) : syncRows(pid, status);
+  const isServe = status["command"] === "serve";
+  return isServe ? serveRows(pid, status, nowMs) : syncRows(pid, status, nowMs);
 }
 
 /** One row for each target. What the process told without a list is one target. */
-function syncRows(pid: number, status: Fields): string[][] {
+function syncRows(pid: number, status: Fields, nowMs: number): string[][] {
   const targets: unknown[] = Array.isArray(status["targets"]) ? status["targets"] : [status];
-  return targets.filter(isFields).map((target) => syncRow(pid, target, status));
+  return targets.filter(isFields).map((target) => syncRow(pid, target, status, nowMs));
 }
 
-function syncRow(pid: number, status: Fields, whole: Fields): string[] {
+function syncRow(pid: number, status: Fields, whole: Fields, nowMs: number): string[] {
   return [
     String(pid),
     text(whole["command"]),
@@ -63,7 +71,9 @@ function syncRow(pid: number, status: Fields, whole: Fields): string[] {
     text(status["target"]),
     text(status["state"]),
     lagText(status["lagUs"]),
+    ageText(status["ackedWallMs"], nowMs),
     text(status["ackedEpoch"]),
+    text(status["fuzzyEpochs"]),
     text(status["nodes"]),
     bytesText(status["bytesSent"]),
     text(whole["backend"]),
@@ -72,7 +82,7 @@ function syncRow(pid: number, status: Fields, whole: Fields): string[] {
 }
 
 /** One row for each link, of a mirror or a verify; one where it listens while there is none. */
-function serveRows(pid: number, status: Fields): string[][] {
+function serveRows(pid: number, status: Fields, nowMs: number): string[][] {
   const head = [String(pid), "serve"];
   const listed = (key: string): Fields[] => {
     const list: unknown[] = Array.isArray(status[key]) ? status[key] : [];
@@ -92,7 +102,9 @@ function serveRows(pid: number, status: Fields): string[][] {
     return [
       ...head,
       ...place,
+      ageText(fields["cutWallMs"], nowMs),
       text(fields["epoch"]),
+      text(fields["fuzzyEpochs"]),
       text(fields["nodes"]),
       "-",
       "-",
@@ -113,6 +125,13 @@ function text(value: unknown): string {
 function lagText(us: unknown): string {
   if (typeof us !== "number") return "-";
   return us < 1e6 ? `${(us / 1e3).toFixed(2)} ms` : `${(us / 1e6).toFixed(1)} s`;
+}
+
+/** How long ago, by the clock of the source, the newest cut of a target was; 0 is no cut yet. */
+function ageText(wallMs: unknown, nowMs: number): string {
+  if (typeof wallMs !== "number" || wallMs === 0) return "-";
+  const seconds = Math.max(0, (nowMs - wallMs) / 1000);
+  return seconds < 60 ? `${seconds.toFixed(1)} s` : durationText(seconds);
 }
 
 /** Decimal units, as on the wire: `1.5 MB`. */

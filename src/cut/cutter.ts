@@ -313,9 +313,10 @@ export class Cutter {
       this.#options.drain(this.dirty);
       if (!this.dirty.conflict || this.#round >= roundCountMax) return this.#commit();
       this.dirty.conflict = false;
-      this.counters.rounds++;
-      if (this.#closeHot()) return true;
-      this.counters.rounds--;
+      if (this.#closeHot()) {
+        this.counters.rounds++;
+        return true;
+      }
     } else {
       // What was planned has made no operation: no epoch has begun.
       if (this.#round > 0) this.#beginEpoch();
