@@ -17,9 +17,9 @@ import type { ChangeSink } from "./backend.ts";
 /** Files of one reading. */
 export const hotFileCountMax = 64;
 /** Extents of one reading. */
-export const hotExtentCountMax = 512;
+export const hotExtentCountMax = 2048;
 /** Bytes of one reading. */
-export const hotBytesMax = 4194304;
+export const hotBytesMax = 16777216;
 
 /** Slots of a reading, the same in native/addon/capture_hot.c. */
 const Head = { files: 0, extents: 1, passes: 2, outcome: 3, bytes: 4 } as const;
@@ -34,10 +34,12 @@ const extentsAt = headSlots + hotFileCountMax * fileSlots;
 export const HotOutcome = { busy: 0, closed: 1, unfit: 2 } as const;
 
 const blockBytes = 512;
+const dataBytesMin = 1048576;
+const noData: Uint8Array = new Uint8Array(0);
 
 export class HotReading {
   readonly slots: Float64Array = new Float64Array(extentsAt + hotExtentCountMax * extentSlots);
-  #data: Uint8Array | undefined;
+  #data: Uint8Array = noData;
 
   /** Nothing is listed any more. */
   clear(): void {
@@ -45,8 +47,19 @@ export class HotReading {
   }
 
   get data(): Uint8Array {
-    this.#data ??= new Uint8Array(hotBytesMax);
     return this.#data;
+  }
+
+  /** Makes room for what is listed, and for as much again that may be touched, if there may be. */
+  prepare(): void {
+    let room = Math.max(dataBytesMin, this.#data.length);
+    while (room < Math.min(hotBytesMax, 2 * this.slots[Head.bytes]!)) room *= 2;
+    if (room > this.#data.length) this.#data = new Uint8Array(room);
+  }
+
+  /** Lets go of the memory. */
+  release(): void {
+    this.#data = noData;
   }
 
   get fileCount(): number {
@@ -160,7 +173,7 @@ export class HotReading {
     }
     if (to > stat[Stat.size]! || stat[Stat.blocks]! * blockBytes < stat[Stat.size]!) return false;
     const at = this.dataAt(extent) + from - this.from(extent);
-    return files.pread(fd, this.data, at, length, from) === length;
+    return files.pread(fd, this.#data, at, length, from) === length;
   }
 
   /** A written range: the parts of it that are listed, and new extents for the others. */
@@ -173,7 +186,8 @@ export class HotReading {
         if (this.from(i) <= at) found = i;
         end = found < 0 ? this.from(i) : Math.min(this.to(i), to);
       }
-      if (found < 0 && this.addExtent(file, at, end)) found = this.extentCount - 1;
+      const fits = this.slots[Head.bytes]! + (end - at) <= this.#data.length;
+      if (found < 0 && fits && this.addExtent(file, at, end)) found = this.extentCount - 1;
       wanted.push([found, at, end]);
       at = end;
     }

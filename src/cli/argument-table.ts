@@ -426,10 +426,7 @@ const statusCommand: CommandRow = {
   name: "status",
   summary: "Show every running sync and serve of this user",
   description: [
-    "Lag is the time that the newest epoch which a target has confirmed took to get there. Cut is " +
-      "how long ago, by the source's clock, the moment was that the target is at: while nothing " +
-      "changes it grows. Epochs are those of the present link; fuzzy are those of them that could " +
-      "not be closed at one moment of the source.",
+    "Lag: how long the newest epoch took. Cut: the age of its moment. Fuzzy: not of one moment.",
   ],
   arguments: [],
   options: [],

@@ -173,7 +173,7 @@ test("a file that was hot is told to be in doubt until it rests", async (context
 test("sparse files, and more than one reading takes, are read as ever", async (context) => {
   for (const [name, bytes, at] of [
     ["sparse", 1 << 20, 0],
-    ["large", 6 << 20, 5 << 20],
+    ["large", 18 << 20, 17 << 20],
   ] as const) {
     const rig = new CutRig();
     const script = new Script(rig);

@@ -94,6 +94,7 @@ export class HotExtents {
     this.#isMixed = !dirty.hasNodesOnly;
     if (!this.#list()) return false;
     const reading = this.#reading;
+    reading.prepare();
     const more = readHot(reading, dirty);
     const isClosed = !more && reading.outcome === HotOutcome.closed && this.#takeAll();
     dirty.conflict = false;
@@ -117,9 +118,11 @@ export class HotExtents {
     const { clock, dirty, origins, tree } = this.#of;
     if (clock.monotonicUs() < this.#lastUs + restUs) return false;
     for (const node of this.#doubtful) {
-      if (tree.isLive(node) && !origins.told.hasChangeTime(node)) dirty.addExtent(node, 0, 1);
+      const isDoubtful = origins.isEnabled && !origins.told.hasChangeTime(node);
+      if (tree.isLive(node) && isDoubtful) dirty.addExtent(node, 0, 1);
     }
     this.#doubtful.clear();
+    this.#reading.release();
     return !dirty.isEmpty;
   }
 
@@ -221,7 +224,7 @@ export class HotExtents {
       const stat = this.#reading.stat(file);
       metadata.tellTimes(node, stat, true);
       origins.doubt(node);
-      if (origins.isEnabled) this.#doubtful.add(node);
+      this.#doubtful.add(node);
       this.#recent.delete(node);
       this.#recent.add(node);
     }
