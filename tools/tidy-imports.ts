@@ -46,6 +46,7 @@ export const roomImports: Readonly<Record<string, readonly string[]>> = {
   transport: engineRooms,
   cut: ["base", "model", "world", "tree", "wire", "capture", "descriptors", "delta", "ignore"],
   apply: ["base", "model", "world", "tree", "wire", "descriptors"],
+  journal: ["base", "model", "world", "tree", "wire", "descriptors", "apply"],
   verify: ["base", "model", "world", "tree", "ignore"],
   session: [
     ...engineRooms,
@@ -56,6 +57,7 @@ export const roomImports: Readonly<Record<string, readonly string[]>> = {
     "delta",
     "cut",
     "apply",
+    "journal",
     "ignore",
     "verify",
   ],

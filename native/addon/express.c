@@ -2,7 +2,7 @@
 /*
  * The express lane: one small write to a file that was written lately passes either end of a link
  * before JavaScript is called (docs/adr/0031-express-lane.md). At the source it is taken from the
- * ring, read, framed, encrypted and sent; at the target decrypted, looked through and written.
+ * ring, read, framed, encrypted and sent; at the target decrypted, looked through, put down in the journal and written.
  *
  * The lane only runs ahead. JavaScript says beforehand what it expects (slots below), is told what
  * was found, and then goes the same way itself, less the reading, sending and writing; the source
@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +25,13 @@ enum {
 /* Of one file that is expected to be written, from FILES on. */
 enum { FD, NODE, INO, GEN, MODE, ORIGIN, FILE_SLOTS = 8 };
 enum { STAT_MODE = 2, STAT_MTIME = 8, STAT_CTIME = 10 };
+
+/* Of the target's end, which needs no stat record. */
+enum { JOURNAL_FD = STAT, JOURNAL_AT, JOURNAL_END, JOURNAL_GENERATION, JOURNAL_NUMBER };
+/* src/journal/journal-format.ts. */
+enum { RECORD_HEAD_BYTES = 32, RECORD_TAIL_BYTES = 24 };
+#define RECORD_HEAD_MAGIC 0x4a534c31u
+#define RECORD_TAIL_MAGIC 0x314c534au
 
 /* src/wire/protocol.ts. */
 enum { FRAME_WRITE = 33, FRAME_TIMES = 44, FRAME_COMMIT = 46 };
@@ -182,7 +190,30 @@ static bool is_lone_epoch(const uint8_t *b, size_t bytes)
 	return is_whole(get64(b + 9)) && times[4] == FRAME_TIMES && get32(times) == times_payload + 1 &&
 	       commit[4] == FRAME_COMMIT && get32(commit) == COMMIT_BYTES + 1 &&
 	       is_whole(get64(commit + 5)) && get32(commit + 13) == 2 &&
-	       get32(commit + 17) == mix(mix(0, b, write_payload), times, times_payload);
+	       get32(commit + 17) == mix(mix(0, b, write_payload), times, times_payload) &&
+	       commit[21] == 0;
+}
+
+/* Puts the epoch down before any of it is carried out. True also where there is no journal. */
+static bool record_ahead(struct express *x, size_t bytes)
+{
+	double *s = x->slots;
+	if (s[JOURNAL_FD] < 0) return true;
+	uint8_t head[RECORD_HEAD_BYTES] = { 0 }, tail[RECORD_TAIL_BYTES] = { 0 };
+	size_t all = sizeof head + bytes + sizeof tail;
+	if (s[JOURNAL_AT] + (double)all > s[JOURNAL_END]) return false;
+	put32(head, RECORD_HEAD_MAGIC);
+	put64(head + 8, (double)bytes);
+	put32(head + 16, (uint32_t)s[JOURNAL_GENERATION]);
+	put32(head + 20, (uint32_t)s[JOURNAL_NUMBER]);
+	put32(tail, RECORD_TAIL_MAGIC);
+	put32(tail + 4, (uint32_t)s[JOURNAL_GENERATION]);
+	put32(tail + 8, (uint32_t)s[JOURNAL_NUMBER]);
+	struct iovec parts[3] = {
+		{ head, sizeof head }, { x->bytes, bytes }, { tail, sizeof tail },
+	};
+	ssize_t n = pwritev((int)s[JOURNAL_FD], parts, 3, (off_t)s[JOURNAL_AT]);
+	return n == (ssize_t)all;
 }
 
 /* The peer has sent something. True: it has been read, and perhaps written. */
@@ -197,7 +228,7 @@ static bool write_ahead(void *data)
 	s[RESULT] = (double)got;
 	if (got <= 0 || !is_lone_epoch(x->bytes, (size_t)got / 2)) return true;
 	const double *file = choose(s, NODE, get32(x->bytes + 5), 0);
-	if (!file) return true;
+	if (!file || !record_ahead(x, (size_t)got / 2)) return true;
 	size_t length = (size_t)get32(x->bytes) - 1 - WRITE_BYTES;
 	const uint8_t *content = x->bytes + HEADER_BYTES + WRITE_BYTES;
 	ssize_t n = pwrite((int)file[FD], content, length, (off_t)get64(x->bytes + 9));

@@ -420,6 +420,12 @@ FUNCTION(fn_clone_range)
 	return result(env, 0);
 }
 
+FUNCTION(fn_sync_filesystem)
+{
+	struct args a = args_of(env, info);
+	return result(env, syncfs(arg_int(&a, 0)));
+}
+
 FUNCTION(fn_fsync)
 {
 	struct args a = args_of(env, info);
@@ -587,6 +593,7 @@ void fs_exports(napi_env env, napi_value exports)
 		{ "openBeneath", fn_open_beneath }, { "close", fn_close }, { "pread", fn_pread },
 		{ "pwrite", fn_pwrite }, { "dataExtents", fn_data_extents }, { "ftruncate", fn_ftruncate },
 		{ "fallocate", fn_fallocate }, { "cloneRange", fn_clone_range }, { "fsync", fn_fsync },
+		{ "syncFilesystem", fn_sync_filesystem },
 		{ "cleanPages", fn_clean_pages }, { "dirtyPages", fn_dirty_pages },
 		{ "setTimes", fn_set_times }, { "chown", fn_chown }, { "chmod", fn_chmod },
 		{ "chmodAt", fn_chmod_at }, { "mkdir", fn_mkdir }, { "mknod", fn_mknod },

@@ -25,8 +25,9 @@ import { openOwn, punchHole } from "./file-access.ts";
 import { holdName, keepName } from "./hold-name.ts";
 import { applyOwner } from "./apply-owner.ts";
 import { applyAttributes, dropInheritedAcls, passesAclsOn } from "./apply-attributes.ts";
-import { isRegular, makeStaged, type Staged, stagedNode } from "./staged.ts";
+import { isRegular, makeStaged, type Staged } from "./staged.ts";
 import { stagedCountMax } from "./staged-count.ts";
+import { TargetNames } from "./target-names.ts";
 
 /** Descriptors of files being written that stay open between operations. */
 export const writableCountMax = 128;
@@ -49,8 +50,9 @@ export class Applier implements Operations {
   readonly #writable: DescriptorCache;
   /** Of files that are read: opening a running program for writing would be refused. */
   readonly #readable: DescriptorCache;
+  readonly #names: TargetNames;
   /** Announced, without a name so far. */
-  readonly staged: Map<number, Staged> = new Map();
+  readonly staged: Map<number, Staged>;
   /** New files that may be open without a name. */
   readonly stagedCountMax: number;
   #stagedOpenCount = 0;
@@ -59,7 +61,7 @@ export class Applier implements Operations {
   readonly changed: ChangedNodes = new ChangedNodes();
   /** Of other filesystems below the root, for messages. */
   mounts: readonly string[] = [];
-  readonly #held: Set<number> = new Set();
+  readonly #held: Set<number>;
   #operationCount = 0;
   /** The content of the next WRITE is in the file already. */
   isWritten = false;
@@ -72,6 +74,7 @@ export class Applier implements Operations {
     tree: Tree,
     problems: ProblemLog,
     discard: Discard = new Removal(files, rootFd),
+    names: TargetNames = new TargetNames(tree),
   ) {
     this.#files = files;
     this.#discard = discard;
@@ -79,6 +82,13 @@ export class Applier implements Operations {
     this.#rootFd = rootFd;
     this.#tree = tree;
     this.#problems = problems;
+    this.#names = names;
+    names.hooks.push({
+      mark: (node) => this.changed.mark(node),
+      forget: (node) => this.#forget(node),
+    });
+    this.staged = this.#names.staged;
+    this.#held = this.#names.held;
     this.#directories = new Directories(files, rootFd, tree, {
       detachedName: (node) => (this.#held.has(node) ? holdName(node) : undefined),
       close: (fd) => this.closeDirectory(fd),
@@ -117,29 +127,28 @@ export class Applier implements Operations {
     this.#directories.clear();
   }
 
-  /** Closes everything and removes what waits under a hold name. */
-  close(): void {
+  /**
+   * Closes everything, and removes what waits under a hold name unless it `isPending`: another
+   * process goes on with it then.
+   */
+  close(isPending = false): void {
     this.closeIdle();
     for (const staged of this.staged.values()) {
       this.#closeStaged(staged);
+      if (isPending) continue;
       if (staged.isKept || staged.name === undefined) continue;
       this.#files.unlink(this.#rootFd, staged.name, 0);
     }
     this.staged.clear();
+    if (isPending) return;
     for (const node of this.#held) this.#discard.removeHeldAtEnd(node);
     this.#held.clear();
   }
 
   create(node: number, mode: number, rdev: number, symlinkTarget: Uint8Array): void {
     this.#operationCount++;
-    if (this.#tree.isLive(node) || node > this.#tree.endId || node === 0) {
-      malformed(`node ${node} cannot be created`);
-    }
-    const staged = stagedNode(mode, rdev, symlinkTarget.slice());
-    this.#tree.addNode(mode, node);
+    this.#names.created(node, mode, rdev, symlinkTarget);
     this.origins.forget(node);
-    if (symlinkTarget.length > 0) this.#tree.symlinkTarget.set(node, staged.symlinkTarget);
-    this.staged.set(node, staged);
   }
 
   /** Gives a new file a name of its own, so that a link that ends early was not in vain. */
@@ -161,10 +170,29 @@ export class Applier implements Operations {
     staged.isKept = true;
   }
 
+  /**
+   * Gives a new file its hold name, so that its content outlives this process: the journal has not
+   * got it.
+   */
+  hold(node: number): void {
+    const staged = this.staged.get(node)!;
+    if (staged.name !== undefined) return;
+    const name = holdName(node);
+    const fd = this.#stagedFd(node, staged);
+    this.#check(this.#files.link(fd, noName, this.#rootFd, name), node, "hold");
+    staged.name = name;
+    this.#keepRootTime();
+  }
+
+  /** A name of our own came or went in the root. */
+  #keepRootTime(): void {
+    const { mtimeSec, mtimeNsec } = this.#tree;
+    this.#files.setTimes(this.#rootFd, noName, mtimeSec[rootId]!, mtimeNsec[rootId]!);
+  }
+
   /** Takes over what `keep` of an earlier link has left: a node of the tree, without a name. */
   adopt(node: number, key: Uint8Array): void {
-    const staged = stagedNode(this.#tree.mode[node]!, 0, noName);
-    this.staged.set(node, { ...staged, name: keepName(key), isKept: true });
+    this.#names.adopted(node, key);
     this.#discard.forget(node);
   }
 
@@ -271,17 +299,15 @@ export class Applier implements Operations {
       if (isInheriting && !isRegular(staged)) {
         dropInheritedAcls(this.#files, dirFd, name, this.#tree.isDirectory(node));
       }
-      this.staged.delete(node);
     } else {
       if (!this.#held.has(node)) malformed(`node ${node} has a place already`);
       const [hold, spot] = [holdName(node), { dirFd, parent, name }];
       const isFolder = this.#tree.isDirectory(node);
       const result = this.#discard.rename(this.#rootFd, hold, spot, isFolder);
       this.#check(result, parent, "rename");
-      this.#held.delete(node);
       this.#discard.placed(node);
     }
-    this.#replaceName(parent, name, node);
+    this.#names.placed(node, parent, name);
     if (staged?.refused === undefined) return;
     for (const [operation, result] of staged.refused) this.#problem(node, operation, result);
   }
@@ -291,6 +317,7 @@ export class Applier implements Operations {
     if (isRegular(staged)) this.#stagedFd(node, staged);
     if (staged.name !== undefined) {
       this.#check(this.#discard.rename(this.#rootFd, staged.name, spot), node, "rename");
+      if (spot.parent !== rootId) this.#keepRootTime();
     } else {
       let result = this.#make(node, staged, dirFd, name);
       if (result === -Errno.EEXIST && (staged.mode & Mode.typeMask) !== Mode.directory) {
@@ -331,21 +358,12 @@ export class Applier implements Operations {
     const fromFd = this.directoryFd(fromParent);
     const toFd = this.directoryFd(toParent);
     const to = { dirFd: toFd, parent: toParent, name: toName };
-    const other = exchange ? this.#existingChild(toParent, toName) : 0;
+    if (exchange) this.#existingChild(toParent, toName);
     const result = exchange
       ? this.#files.rename(fromFd, fromName, toFd, toName, Rename.exchange)
       : this.#discard.rename(fromFd, fromName, to);
     this.#check(result, node, "rename");
-    tree.removeName(tree.names.find(fromParent, fromName));
-    if (exchange) {
-      tree.removeName(tree.names.find(toParent, toName));
-      tree.addName(fromParent, fromName, other);
-      tree.addName(toParent, toName, node);
-      this.changed.mark(node);
-      this.changed.mark(other);
-    } else {
-      this.#replaceName(toParent, toName, node);
-    }
+    this.#names.renamed(fromParent, fromName, toParent, toName, exchange);
   }
 
   link(node: number, parent: number, name: Uint8Array): void {
@@ -365,7 +383,7 @@ export class Applier implements Operations {
       if (result < 0) this.#files.unlink(this.#rootFd, hold, 0);
     }
     this.#check(result, node, "link");
-    this.#replaceName(parent, name, node);
+    this.#names.linked(node, parent, name);
   }
 
   unlink(parent: number, name: Uint8Array): void {
@@ -374,8 +392,7 @@ export class Applier implements Operations {
     const spot = { dirFd: this.directoryFd(parent), parent, name };
     const isLast = this.#tree.names.nextOfNode[this.#tree.firstName[node]!] === 0;
     this.#check(this.#discard.remove(spot, isLast), node, "unlink");
-    this.#tree.removeName(this.#tree.names.find(parent, name));
-    this.#dropIfNameless(node);
+    this.#names.unlinked(parent, name);
   }
 
   remove(node: number): void {
@@ -386,9 +403,11 @@ export class Applier implements Operations {
     const staged = this.staged.get(node);
     if (staged !== undefined) {
       this.#closeStaged(staged);
-      if (staged.name !== undefined) this.#files.unlink(this.#rootFd, staged.name, 0);
-      this.staged.delete(node);
-    } else if (this.#held.delete(node)) {
+      if (staged.name !== undefined) {
+        this.#files.unlink(this.#rootFd, staged.name, 0);
+        this.#keepRootTime();
+      }
+    } else if (this.#held.has(node)) {
       this.#check(this.#discard.removeHeld(node), node, "remove");
     } else {
       for (let id = tree.firstName[node]!; id !== 0; id = tree.names.nextOfNode[id]!) {
@@ -398,7 +417,7 @@ export class Applier implements Operations {
         this.#check(this.#discard.remove(spot, true), node, "remove");
       }
     }
-    tree.removeNode(node, (gone) => this.#forget(gone));
+    this.#names.removed(node);
   }
 
   detach(node: number): void {
@@ -413,8 +432,7 @@ export class Applier implements Operations {
     const result = this.#files.rename(dirFd, name, this.#rootFd, holdName(node), 0);
     this.#check(result, node, "rename");
     this.#discard.detached(node);
-    this.#held.add(node);
-    tree.removeName(id);
+    this.#names.detached(node);
   }
 
   meta(node: number, mode: number, uid: number, gid: number): void {
@@ -489,26 +507,6 @@ export class Applier implements Operations {
     if (attributes.length > 0) this.#tree.attributes.set(node, attributes.slice());
     else this.#tree.attributes.delete(node);
     this.changed.mark(node);
-  }
-
-  /** The name now means `node`; what it meant before is gone unless it has other names. */
-  #replaceName(parent: number, name: Uint8Array, node: number): void {
-    const tree = this.#tree;
-    this.changed.mark(node);
-    const id = tree.names.find(parent, name);
-    if (id !== 0) {
-      const former = tree.names.node[id]!;
-      if (former === node) return;
-      tree.removeName(id);
-      this.#dropIfNameless(former);
-    }
-    tree.addName(parent, name, node);
-  }
-
-  #dropIfNameless(node: number): void {
-    this.changed.mark(node);
-    if (this.#tree.firstName[node] !== 0) return;
-    this.#tree.removeNode(node, (gone) => this.#forget(gone));
   }
 
   #forget(node: number): void {

@@ -97,6 +97,21 @@ export const errorTable = {
     exit: 3,
     advice: "unmount what is mounted below the target, or give the source's entry another name",
   },
+  JOURNAL_FAILED: {
+    kind: "retry",
+    exit: 3,
+    advice: "look at the disk of the target's state directory; it is tried again by itself",
+  },
+  TARGET_PROMOTED: {
+    kind: "halt",
+    exit: 5,
+    advice: "to mirror into it again, run `lockstep promote --undo TARGET` where it is",
+  },
+  TARGET_INCOMPLETE: {
+    kind: "fatal",
+    exit: 1,
+    advice: "let a source make it equal first, or take it as it is with --force",
+  },
   TARGET_UNSUPPORTED: { kind: "fatal", exit: 3, advice: "choose a target on a Linux filesystem" },
   TARGET_DIVERGED: { kind: "retry", exit: 1, advice: "the target is reconciled by itself" },
   BACKUP_UNUSABLE: {

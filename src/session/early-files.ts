@@ -4,6 +4,7 @@
  * A new file has no name until PLACE, so nobody can see it, and nothing has to be undone when the
  * epoch never becomes whole: its bytes need not be held, spooled and copied. That other nodes are
  * announced shows nowhere either, and those after them have their ids only then. All else waits.
+ * With a journal only large ones are, and get a hold name when their epoch is recorded.
  * How many is bounded by descriptors, of all epochs that are not applied yet.
  * An id can be taken early because the source does not use it again before the epoch in which it
  * was freed has been acknowledged.
@@ -13,6 +14,9 @@ import { decodeOperation, FrameType, u32 } from "../wire/index.ts";
 
 /** Of the new files that may be open without a name: room for those of epochs being applied. */
 const earlyShare = 0.75;
+
+/** Of its first frame: a new file that begins with as much is not written twice. */
+const largeBytesMin = 65536;
 
 const regularType = 0o100000;
 const typeMask = 0o170000;
@@ -34,8 +38,12 @@ export class EarlyFiles {
   /** Files without a name, of all epochs; what exceeds that is held like everything else. */
   readonly #countMax: number;
 
-  constructor(applier: Applier) {
+  readonly #isJournaled: boolean;
+
+  /** `isJournaled`: small files are held, because the journal is to have them whole. */
+  constructor(applier: Applier, isJournaled: boolean) {
     this.#applier = applier;
+    this.#isJournaled = isJournaled;
     this.#countMax = Math.floor(applier.stagedCountMax * earlyShare);
   }
 
@@ -60,7 +68,8 @@ export class EarlyFiles {
     let isEarly = this.#files.get(node);
     if (isEarly === undefined) {
       // What is held of a file stays in order: all of it is, or nothing.
-      isEarly = this.#applier.stagedOpenCount < this.#countMax;
+      const isLarge = type === FrameType.keep || end - start >= largeBytesMin;
+      isEarly = this.#applier.stagedOpenCount < this.#countMax && (isLarge || !this.#isJournaled);
       this.#files.set(node, isEarly);
     }
     if (isEarly) decodeOperation(type, bytes, start, end, this.#applier);

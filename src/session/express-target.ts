@@ -19,6 +19,7 @@ import {
   ExpressSlot,
   expressSlots,
 } from "../world/index.ts";
+import type { EpochJournal } from "./epoch-journal.ts";
 import { RecentNodes } from "./recent-nodes.ts";
 
 /** What is read at a time: small epochs; of more the rest is read in the ordinary way. */
@@ -50,13 +51,27 @@ export class ExpressTarget {
   }
 
   /** Nothing is under way, and this epoch was the last: the addon may write the next one. */
-  foretell(applier: Applier, tree: Tree, epoch: Uint8Array): void {
+  foretell(
+    applier: Applier,
+    tree: Tree,
+    epoch: Uint8Array,
+    journal: EpochJournal | undefined,
+  ): void {
     if (epoch[4] === FrameType.write) this.#recent.note(u32(epoch, 5));
     const slots = this.#slots;
+    const ahead = journal?.ahead;
+    if (journal !== undefined && ahead === undefined) return;
+    slots[ExpressSlot.journalFd] = ahead?.fd ?? -1;
+    if (ahead !== undefined) {
+      slots[ExpressSlot.journalAt] = ahead.at;
+      slots[ExpressSlot.journalEnd] = ahead.end;
+      slots[ExpressSlot.journalGeneration] = ahead.generation;
+      slots[ExpressSlot.journalNumber] = ahead.number;
+    }
     let count = 0;
     for (const node of this.#recent.nodes) {
       const fd = tree.isLive(node) ? applier.peekWritable(node) : -1;
-      if (fd < 0) continue;
+      if (fd < 0 || journal?.isDescribed(node) === false) continue;
       const at = ExpressSlot.files + count++ * expressFileSlots;
       slots[at + ExpressFile.fd] = fd;
       slots[at + ExpressFile.node] = node;

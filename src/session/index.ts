@@ -6,6 +6,7 @@ export { deletionLimitDefault } from "../cut/index.ts";
 export type { DeletionLimit } from "../cut/index.ts";
 export { SourceCount, UnknownStores } from "../cut/index.ts";
 export type { SourceCountOptions } from "../cut/index.ts";
+export { journalPlace } from "./journal-place.ts";
 export { Mirror } from "./mirror.ts";
 export type { MirrorOptions } from "./mirror.ts";
 export { makeScrub, scrubBytesPerSecond } from "./scrub.ts";

@@ -5,6 +5,7 @@ import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import type { ExpressPort, Files, Lanes, World } from "../world/index.ts";
 import type { SpoolPlace } from "./held-epoch.ts";
+import type { TargetJournal } from "./epoch-journal.ts";
 import type { FreeLimit } from "./space-floor.ts";
 
 export interface TargetSessionOptions {
@@ -29,6 +30,10 @@ export interface TargetSessionOptions {
   sourceFeatures: readonly string[];
   /** What is remembered of the source's inodes; nothing when absent. */
   index?: OriginPlace | undefined;
+  /** Where it is put down what is going to be applied; nowhere when absent. */
+  journal?: TargetJournal | undefined;
+  /** `strict`: the target shows proved moments of the source only. */
+  consistency?: Consistency | undefined;
   /** How much of the target's filesystem is to stay free; nothing when absent. */
   minFree?: FreeLimit;
   /** Where what goes is kept; it is not when absent. */
@@ -37,6 +42,9 @@ export interface TargetSessionOptions {
   /** Data waits for space; undefined when it is over. */
   onLow?: (halt: SyncError | undefined) => void;
 }
+
+/** Whether epochs that are not proved to be of one moment are applied as they are, or held. */
+export type Consistency = "bounded" | "strict";
 
 export interface TargetStatus {
   live: boolean;
@@ -49,6 +57,8 @@ export interface TargetStatus {
   operations: number;
   heldBytes: number;
   spoolBytes: number;
+  /** Of what would have to be carried out again after a crash. */
+  journalBytes: number;
   nodes: number;
   /** What it waits for; empty if it does not. */
   halt: string;
@@ -65,6 +75,7 @@ export const noStatus: TargetStatus = {
   operations: 0,
   heldBytes: 0,
   spoolBytes: 0,
+  journalBytes: 0,
   nodes: 0,
   halt: "",
   epochsAhead: 0,

@@ -2,8 +2,9 @@
  * Answers a link: reads the hello, asks whoever owns the shares whether it is granted, and runs a
  * target session. A peer that asks for what it may not have is told so and learns nothing else.
  */
-import type { BackupPlace } from "../apply/index.ts";
+import { type BackupPlace, ownerFiles } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
+import { type Durability, JournalFile, recover } from "../journal/index.ts";
 import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
 import { errnoName, type ExpressPort, type Files, type Lanes, type World } from "../world/index.ts";
@@ -19,6 +20,8 @@ import { checkProtocol, keepFeature } from "./greeting.ts";
 import type { FreeLimit } from "./space-floor.ts";
 import type { SpoolPlace } from "./held-epoch.ts";
 import { indexPlace } from "./index-place.ts";
+import type { TargetJournal } from "./epoch-journal.ts";
+import { journalPlace } from "./journal-place.ts";
 import { greetingMsMax } from "./limits.ts";
 import { TargetSession } from "./target-session.ts";
 import { VerifySession } from "./verify-session.ts";
@@ -67,6 +70,10 @@ export interface TargetServiceOptions {
   privileged: boolean;
   /** How much of the target's filesystem is to stay free; nothing when absent. */
   minFree?: FreeLimit;
+  /** At least; a source may ask for more. */
+  durability?: Durability;
+  /** Of the machine's present run: what only the process survives is not believed in another. */
+  bootId?: string;
   /** Decides on a hello. Throws PEER_REFUSED, ROOT_… when it is not granted or not possible. */
   grant: (hello: Hello, peerId: string | undefined) => GrantedTarget;
   /** The same for a hello that only wants to compare; nothing can be compared when absent. */
@@ -170,8 +177,17 @@ const openTarget: Opening = (link, options, hello, over) => {
       `${granted.path} is the target of another sync already (${errnoName(locked)})`,
     );
   }
+  let journal: TargetJournal;
+  try {
+    journal = openJournal(options, hello, granted);
+  } catch (error) {
+    files.close(granted.rootFd);
+    throw error;
+  }
   const session = new TargetSession({
     ...options,
+    journal,
+    consistency: hello.consistency,
     link,
     rootFd: granted.rootFd,
     canKeep: hello.features.includes(keepFeature),
@@ -190,6 +206,30 @@ const openTarget: Opening = (link, options, hello, over) => {
   });
   return session;
 };
+
+/** The journal of a target that is going to be mirrored into, with all that it told carried out. */
+function openJournal(
+  options: TargetServiceOptions,
+  hello: Hello,
+  { path, rootFd, problems }: GrantedTarget,
+): TargetJournal {
+  const { world, spool, privileged, bootId = "" } = options;
+  const files = privileged ? options.files : ownerFiles(options.files);
+  const file = JournalFile.open(journalPlace(path, spool, world, bootId));
+  try {
+    if (file.header.promotedMs !== undefined) {
+      throw new SyncError("TARGET_PROMOTED", `${path} was promoted: no source writes to it`);
+    }
+    const { redone, lost } = recover({ files, rootFd, file, problems, bootId });
+    if (redone > 0) world.log.write("info", `${path}: ${redone} operations finished from the journal`);
+    if (lost !== "") world.log.write("warn", `${path} is at no one moment any more: ${lost}`);
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+  const isPower = options.durability === "power" || hello.durability === "power";
+  return { file, durability: isPower ? "power" : "process" };
+}
 
 /** A frame as it came, for the session that starts only now. */
 function frame(type: number, bytes: Uint8Array, start: number, end: number): Uint8Array {

@@ -43,6 +43,7 @@ import {
 import { asFailure, asSyncError, closingError, originsFeature, ourSide } from "./greeting.ts";
 import { Answerer } from "./answerer.ts";
 import { EarlyFiles } from "./early-files.ts";
+import { EpochJournal } from "./epoch-journal.ts";
 import { ExpressTarget } from "./express-target.ts";
 import { EpochBackup } from "./epoch-backup.ts";
 import { Heartbeat } from "./heartbeat.ts";
@@ -103,6 +104,7 @@ export class TargetSession {
   #appliedCount = 0;
   #isBlocked = false;
   #closed = false;
+  #isStopping = false;
   #end: (error: SyncError | undefined) => void = () => {};
   readonly status: TargetStatus = { ...noStatus };
 
@@ -114,6 +116,7 @@ export class TargetSession {
       this.#end = resolve;
     });
     this.#held = new HeldEpoch(options.spool);
+    const { journal } = options;
     const tree = this.#tree;
     const place = options.backup;
     if (place !== undefined) {
@@ -125,12 +128,16 @@ export class TargetSession {
       this.#epochBackup = new EpochBackup(this.#backup, (node) => this.#applier.openToRead(node));
     }
     this.#applier = new Applier(files, rootFd, tree, problems, this.#backup);
+    if (journal !== undefined) {
+      this.#journal = new EpochJournal({ ...journal, files, rootFd, tree, applier: this.#applier });
+      this.#isStreaming = !this.#journal.isAtCut;
+    }
     const { lanes } = options;
-    if (lanes) this.#lane = new NewFileLane({ lanes, applier: this.#applier, tree, rootFd });
+    if (lanes && this.#isStreaming) this.#lane = new NewFileLane({ lanes, applier: this.#applier, tree, rootFd });
     const { index } = options;
     const own = { files, rootFd, tree, applier: this.#applier, world };
     this.#memory = index && new OriginMemory({ ...own, place: index });
-    this.#early = new EarlyFiles(this.#applier);
+    this.#early = new EarlyFiles(this.#applier, journal !== undefined);
     this.#floor = new SpaceFloor({
       ...this.#options,
       clock: world.clock,
@@ -200,6 +207,7 @@ export class TargetSession {
 
   /** Ends the session after what is whole has been applied. */
   stop(): void {
+    this.#isStopping = true;
     this.#bye(new SyncError("LINK_LOST", "the target is stopping"));
   }
 
@@ -236,15 +244,20 @@ export class TargetSession {
     this.#receive.wakeNow();
   }
 
+  /** What is applied from here on makes the target another past state of the source, or nothing. */
+  #journal: EpochJournal | undefined;
+
   /** The shortcut: one whole epoch, while nothing waits, is applied from where it is. */
   #applyWhole(bytes: Uint8Array): boolean {
     if (this.#isStreaming || this.#isBroken || this.#hold.isOn) return false;
-    if (!this.#reader.isEmpty) return false;
+    if (!this.#reader.isEmpty || !this.#held.isEmpty) return false;
     const waitingCount = this.#arrivedCount + this.#ready.length + this.#epochs.rx.available();
     if (waitingCount > 0 || this.#acks.rx.available() > 0) return false;
     try {
       const commit = wholeEpoch(bytes);
-      if (commit === undefined || !this.#floor.passes(bytes.length)) return false;
+      if (commit === undefined || this.#isPartOfNext(commit)) return false;
+      if (!this.#floor.passes(bytes.length)) return false;
+      if (this.#journal?.beginWhole(bytes, this.#isWritten) === false) return false;
       this.#applier.isWritten = this.#isWritten;
       decodeEpoch(bytes, this.#applier);
       this.#consumed += bytes.length;
@@ -256,7 +269,7 @@ export class TargetSession {
     }
     this.#acknowledge();
     if (!this.#idleArmed) this.#apply.wake();
-    else this.#express?.foretell(this.#applier, this.#tree, bytes);
+    else this.#express?.foretell(this.#applier, this.#tree, bytes, this.#journal);
     return true;
   }
 
@@ -320,12 +333,27 @@ export class TargetSession {
     }
     this.#arrivedCount = 0;
     this.#arrivedChecksum = 0;
+    if (this.#isPartOfNext(commit)) {
+      this.#consumed += commitFrameBytes;
+      return;
+    }
     this.#early.clear();
     this.#isEarlyOver = false;
     this.#held.commit = commit;
     if (commit.flags & CommitFlag.live) this.#isStreaming = false;
     this.#handOver();
   }
+
+  /** The target would not be of one moment of the source, as it is now: the next epoch joins. */
+  #isPartOfNext({ flags }: Commit): boolean {
+    this.#isEqual ||= (flags & CommitFlag.live) !== 0;
+    if (this.#isStreaming) return false;
+    const isStrict = this.#options.consistency === "strict";
+    return !this.#isEqual || (isStrict && (flags & CommitFlag.fuzzy) !== 0);
+  }
+
+  /** The source has said that the target equals it. */
+  #isEqual = false;
 
   /** Of the present epoch. */
   #arrivedCount = 0;
@@ -418,6 +446,7 @@ export class TargetSession {
         const epoch = this.#epochs.rx.peek(0);
         if (this.#acks.tx.vacant() === 0 || this.#mustWait(epoch)) break;
         if (!this.#isBackedUp(epoch)) return context.wake();
+        this.#journal?.begin(this.#epochs.rx.available(), (index) => this.#epochs.rx.peek(index));
         this.#applyEpoch(epoch);
         // Of a stream without end in sight the source hears as often as its window needs it.
         if (epoch.commit !== undefined || this.#owesCredit) this.#acks.tx.send(this.status.epoch);
@@ -470,7 +499,11 @@ export class TargetSession {
   #applyEpoch(epoch: HeldEpoch): void {
     const { bytes } = epoch;
     const to = this.#lane ?? this.#applier;
-    epoch.consume((type, frame, start, end) => decodeOperation(type, frame, start, end, to));
+    const journal = this.#journal;
+    epoch.consume((type, frame, start, end) => {
+      journal?.before(type, frame, start);
+      decodeOperation(type, frame, start, end, to);
+    });
     this.#consumed += bytes;
     if (epoch.commit !== undefined) this.#consumed += commitFrameBytes;
     this.#appliedCount++;
@@ -480,6 +513,7 @@ export class TargetSession {
   #applied(commit: Commit | undefined): void {
     const { status } = this;
     if (commit !== undefined) this.#settle(commit);
+    this.#journal?.applied(commit);
     status.operations = (this.#lane ?? this.#applier).operationCount;
     status.nodes = this.#tree.nodeCount;
     this.#tree.takeFreedIds(); // ids are chosen by the source
@@ -541,6 +575,7 @@ export class TargetSession {
     const { status } = this;
     status.heldBytes = this.#held.bytes;
     status.spoolBytes = this.#held.spoolBytes;
+    status.journalBytes = this.#journal?.bytes ?? 0;
     this.#credited = this.#consumed + this.#held.bytes;
     this.#writer.ack(status.epoch, this.#credited);
   }
@@ -582,7 +617,8 @@ export class TargetSession {
       this.#held.release();
       this.#answerer.close();
       this.#lane?.close();
-      this.#applier.close();
+      this.#applier.close(this.#journal?.isPending === true);
+      this.#journal?.close(this.#isStopping);
       this.#backup?.close();
       this.#options.link.close();
       await this.#memory?.close(error === undefined);

@@ -104,6 +104,11 @@ export class Tree {
     return this.#end;
   }
 
+  /** Ids below this one have been in use: the next new one is not among them. */
+  startIdsAt(end: number): void {
+    if (end > this.#end) this.#end = end;
+  }
+
   /** Node of this inode and generation, or 0. */
   byInode(ino: number, gen: number): number {
     return ino === 0 ? 0 : this.#inodes.get(ino, gen);

@@ -23,6 +23,9 @@ const helloSchema = v.object({
   device: text,
   /** Which tree of files the origins are of (feature `origins`). */
   origin: v.optional(text),
+  /** What an acknowledgement is to survive, and whether unproved moments may show. */
+  durability: v.optional(v.picklist(["process", "power"])),
+  consistency: v.optional(v.picklist(["bounded", "strict"])),
   /** With the intent `verify`: what all hashes begin with, and bytes a second, 0 for no limit. */
   verify: v.optional(
     v.object({

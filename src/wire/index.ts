@@ -75,7 +75,7 @@ export {
   expandCountMax,
 } from "./subtree.ts";
 export type { Expand, Subtree } from "./subtree.ts";
-export { decodeEpoch, wholeEpoch } from "./whole-epoch.ts";
+export { decodeEpoch, encodeCommit, wholeEpoch } from "./whole-epoch.ts";
 export {
   decodeVerifyAnswer,
   decodeVerifyAsk,

@@ -30,6 +30,18 @@ export function wholeEpoch(bytes: Uint8Array): Commit | undefined {
   return commit.operationCount === count && commit.checksum === checksum ? commit : undefined;
 }
 
+/** The frame of a COMMIT, as it came: `commitFrameBytes`. */
+export function encodeCommit(commit: Commit, into: Uint8Array): void {
+  const view = new DataView(into.buffer, into.byteOffset);
+  view.setUint32(0, commitFrameBytes - 4, true);
+  into[4] = FrameType.commit;
+  view.setFloat64(5, commit.epoch, true);
+  view.setUint32(13, commit.operationCount, true);
+  view.setUint32(17, commit.checksum, true);
+  into[21] = commit.flags;
+  view.setFloat64(22, commit.wallMs, true);
+}
+
 /** Decodes the operations of bytes that `wholeEpoch` has found whole. Throws as decodeOperation. */
 export function decodeEpoch(bytes: Uint8Array, to: Operations): void {
   const commitAt = bytes.length - commitFrameBytes;

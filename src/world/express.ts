@@ -33,6 +33,12 @@ export const ExpressSlot = {
   pauseUs: 12,
   /** Source: the stat record that was read just before the content, of `statSlots`. */
   stat: 16,
+  /** Target: the journal, -1 for none; where its next record goes, and up to where; its names. */
+  journalFd: 16,
+  journalAt: 17,
+  journalEnd: 18,
+  journalGeneration: 19,
+  journalNumber: 20,
   files: 32,
 } as const;
 

@@ -177,6 +177,8 @@ export interface Files {
     toPosition: number,
   ): number;
   fsync(fd: number, dataOnly: boolean | 0 | 1): number;
+  /** Waits until all of the descriptor's filesystem is on its disk. */
+  syncFilesystem(fd: number): number;
   /** Starts write-out of the pages, which write-protects shared mappings of them again. */
   cleanPages(fd: number, position: number, length: number, waits: 0 | 1): number;
   /** Dirty pages in the extent (cachestat). */

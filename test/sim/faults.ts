@@ -7,6 +7,7 @@ import type { Problem } from "../../src/model/index.ts";
 import type { FreeLimit } from "../../src/session/index.ts";
 import { Errno, type Files } from "../../src/world/index.ts";
 import type { Chance } from "./chance.ts";
+import type { Running } from "./sim-process.ts";
 import type { Simulation } from "./simulation.ts";
 
 export const faultKinds = [
@@ -38,6 +39,7 @@ const everyUsMax = 400_000;
 
 export class Faults {
   readonly kinds: readonly FaultKind[];
+  readonly durability: "process" | "power";
   readonly #simulation: Simulation;
   readonly #chance: Chance;
   #unreachableUntilUs = 0;
@@ -50,6 +52,7 @@ export class Faults {
     this.#simulation = simulation;
     this.#chance = simulation.chance.fork("faults");
     this.kinds = allowed.filter(() => this.#chance.is(1, 2));
+    this.durability = this.#chance.is(1, 3) ? "power" : "process";
   }
 
   begin(): void {
@@ -132,6 +135,7 @@ export class Faults {
     if (isPower) {
       target.kill();
       simulation.targetDisk.powerCut(this.#chance);
+      simulation.bootCount++;
       simulation.isChecksumWanted = true;
       simulation.source?.kill();
       clock.after(this.#chance.between(1000, 1_000_000), () => {
@@ -168,6 +172,20 @@ export class Faults {
   /** Whether the other side's host hears that a process has died. */
   isHeard(): boolean {
     return this.#chance.is(3, 4);
+  }
+
+  /** A target that finishes what another has left may be killed, too. */
+  startsTarget(target: Running): void {
+    const isKilled = this.kinds.includes("killTarget") && !this.#isOver && this.#chance.is(1, 3);
+    if (!isKilled) return;
+    this.#count++;
+    target.callsToLive = this.#chance.below(60);
+  }
+
+  /** Whether a crash of the target may end its being a past state of the source. */
+  get mayLoseCut(): boolean {
+    if (this.kinds.includes("errors")) return true;
+    return this.kinds.includes("powerTarget") && this.durability === "process";
   }
 
   injected(call: keyof Files): number | undefined {

@@ -59,6 +59,7 @@ async function main(): Promise<void> {
     touched: 0,
     commits: 0,
     checked: 0,
+    recovered: 0,
     fuzzy: 0,
     states: 0,
     kills: 0,
@@ -76,6 +77,7 @@ async function main(): Promise<void> {
     seedCount++;
     sums.commits += result.commitCount;
     sums.checked += result.checkedCount;
+    sums.recovered += result.recoveredCount;
     sums.fuzzy += result.fuzzyCount;
     sums.hot += result.hotCount;
     sums.touched += result.touchedCount;
@@ -87,7 +89,7 @@ async function main(): Promise<void> {
       const faults = result.faults.join(",") || "no faults";
       console.log(
         `  ${result.digest} ${faults}: ${result.stateCount} states, ${result.commitCount} commits` +
-          ` (${result.checkedCount} checked, ${result.fuzzyCount} fuzzy),` +
+          ` (${result.checkedCount} checked, ${result.recoveredCount} recovered, ${result.fuzzyCount} fuzzy),` +
           ` ${result.linkCount} links,` +
           ` ${result.killCount} kills, ${result.eventCount} events, ${result.virtualMs} ms`,
       );

@@ -90,6 +90,7 @@ export class SimProcess {
       cloneRange: (toFd, fromFd, fromPosition, length, toPosition) =>
         this.#cloneRange(toFd, fromFd, fromPosition, length, toPosition),
       fsync: (fd) => this.#fsync(fd),
+      syncFilesystem: (fd) => this.#syncFilesystem(fd),
       cleanPages: (fd, position, length) => this.#cleanPages(fd, position, length),
       dirtyPages: (fd, position, length) => this.#dirtyPages(fd, position, length),
       setTimes: (dirfd, name, sec, nsec) => this.#names.setTimes(dirfd, name, sec, nsec),
@@ -360,6 +361,13 @@ export class SimProcess {
     if (typeof inode === "number") return inode;
     if (!inode.isRegular && !inode.isDirectory) return -Errno.EINVAL;
     this.#table.disk.sync(inode);
+    return 0;
+  }
+
+  #syncFilesystem(fd: number): number {
+    const inode = this.#table.usable(fd);
+    if (typeof inode === "number") return inode;
+    this.#table.disk.syncAll();
     return 0;
   }
 

@@ -12,7 +12,8 @@ import { tmpdir } from "node:os";
 import { SyncError } from "../../src/base/index.ts";
 import { type ChangeSink, deafSink } from "../../src/capture/index.ts";
 import { ProblemLog } from "../../src/model/index.ts";
-import { Mirror, serveLink, type TargetSession } from "../../src/session/index.ts";
+import { JournalFile, recover, type Recovery } from "../../src/journal/index.ts";
+import { journalPlace, Mirror, serveLink, type TargetSession } from "../../src/session/index.ts";
 import type { Link } from "../../src/transport/index.ts";
 import { type Files, Open } from "../../src/world/index.ts";
 import { native } from "../../src/world/node/index.ts";
@@ -54,6 +55,8 @@ export interface SimulationResult {
   readonly stateCount: number;
   readonly commitCount: number;
   readonly checkedCount: number;
+  /** Times that the target was a past state after a crash, with nobody there but itself. */
+  readonly recoveredCount: number;
   readonly fuzzyCount: number;
   /** Cuts closed by reading what is hot, and those of them that were touched meanwhile. */
   readonly hotCount: number;
@@ -99,12 +102,15 @@ export class Simulation {
   #heat = 0;
   #stepsLeft = 0;
   isHealing = false;
+  /** Of the target's host. */
+  bootCount = 0;
   /** The next mirror reads all content: the target has lost its power. */
   isChecksumWanted = false;
   readonly #scratch: { files: Files; fd: number };
   readonly #counts = {
     commit: 0,
     checked: 0,
+    recovered: 0,
     fuzzy: 0,
     link: 0,
     kill: 0,
@@ -146,7 +152,7 @@ export class Simulation {
       if (!(error instanceof Wrong)) this.fail(describeError(error));
     }
     this.#stop();
-    const { commit, checked, fuzzy, link, kill, event, hot, touched } = this.#counts;
+    const { commit, checked, recovered, fuzzy, link, kill, event, hot, touched } = this.#counts;
     return {
       seed: this.options.seed,
       digest: this.trace.digest,
@@ -156,6 +162,7 @@ export class Simulation {
       stateCount: this.history.count,
       commitCount: commit,
       checkedCount: checked,
+      recoveredCount: recovered,
       fuzzyCount: fuzzy,
       hotCount: hot,
       touchedCount: touched,
@@ -331,6 +338,46 @@ export class Simulation {
       this.wire?.far.lose(this.faults.isHeard());
     });
     this.target = running;
+    this.faults.startsTarget(running);
+    this.#recover(running);
+    running.callsToLive = undefined;
+    // Whoever dies while it finishes what another has left is followed by a third.
+    if (!running.isAlive) this.clock.after(1000, () => this.startTarget());
+  }
+
+  /** As `promote` does it: the target is then a past state of the source, without the source. */
+  #recover(target: Running): void {
+    const { files, world } = target;
+    const open = (name: string): number =>
+      files.openPath(Buffer.from(`/${name}`), Open.read | Open.directory);
+    const [dirFd, rootFd] = [open(folder.state), open(folder.target)];
+    let recovery: Recovery | undefined;
+    try {
+      const place = journalPlace(`/${folder.target}`, { files, dirFd }, world, this.bootId);
+      const file = JournalFile.openExisting(place);
+      if (file === undefined) return;
+      const problems = new ProblemLog(() => {});
+      recovery = recover({ files, rootFd, file, problems, bootId: this.bootId });
+      file.close();
+    } catch (error) {
+      if (!target.isAlive) return;
+      const isTold = error instanceof SyncError && this.faults.explains(error);
+      if (!isTold) this.fail(`recovery: ${describeError(error)}`);
+    } finally {
+      files.close(dirFd);
+      files.close(rootFd);
+    }
+    if (recovery === undefined || !target.isAlive) return;
+    const { cut, redone, lost } = recovery;
+    this.trace.say(`recovered: ${cut?.epoch} ${redone} ${lost}`);
+    if (lost !== "" && !this.faults.mayLoseCut) this.fail(`the cut is lost: ${lost}`);
+    if (cut === undefined || cut.isFuzzy) return;
+    this.#counts.recovered++;
+    this.#checkState(`recovery to epoch ${cut.epoch} by ${redone} operations`);
+  }
+
+  get bootId(): string {
+    return `boot ${this.bootCount}`;
   }
 
   #connect(source: Running): Promise<Link> {
@@ -374,6 +421,8 @@ export class Simulation {
       files,
       spool: { files, dirFd: stateFd },
       privileged: true,
+      bootId: this.bootId,
+      durability: this.faults.durability,
       ...this.faults.space(),
       grant: () => ({
         rootFd: open(folder.target),
@@ -407,6 +456,10 @@ export class Simulation {
     this.trace.say(`commit ${status.epoch}${isFuzzy ? " fuzzy" : ""}${status.live ? "" : " seed"}`);
     if (isFuzzy || !status.live) return;
     this.#counts.checked++;
+    this.#checkState(`commit ${status.epoch}`);
+  }
+
+  #checkState(when: string): void {
     const root = rootOf(this.targetDisk, folder.target);
     const state = stateOf(root, this.history.depth);
     this.trace.text(state);
@@ -420,7 +473,7 @@ export class Simulation {
       ? "the target went back to an older state of the source"
       : "the target is as the source has never been";
     const lines = this.history.explain(root, this.#moment);
-    this.fail(`${what}, at commit ${status.epoch}\n${lines.join("\n")}`);
+    this.fail(`${what}, at ${when}\n${lines.join("\n")}`);
   }
 
   #checkQueues(): void {

@@ -1,0 +1,7 @@
+export { Journal } from "./journal.ts";
+export type { RecordedEpoch } from "./journal.ts";
+export { JournalFile, journalPrefix } from "./journal-file.ts";
+export type { JournalPlace } from "./journal-file.ts";
+export type { Cut, Durability } from "./journal-format.ts";
+export { recover } from "./recover.ts";
+export type { Recovery } from "./recover.ts";

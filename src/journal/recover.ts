@@ -1,0 +1,64 @@
+/**
+ * `recover`: opens a target's journal and brings the target to a cut, if it was at one.
+ *
+ * In: the journal's place, the target's locked folder. Out: the journal, without records, and what
+ * the target shows. A journal that only the process was to survive is not believed after the
+ * machine has been started anew.
+ * Errors: TARGET_FULL: free space and try again. JOURNAL_FAILED.
+ */
+import { SyncError } from "../base/index.ts";
+import type { ProblemLog } from "../model/index.ts";
+import { errnoName, type Files } from "../world/index.ts";
+import type { Cut } from "./journal-format.ts";
+import type { JournalFile } from "./journal-file.ts";
+import { redo } from "./redo.ts";
+
+export interface RecoverOptions {
+  readonly files: Files;
+  readonly rootFd: number;
+  readonly file: JournalFile;
+  readonly problems: ProblemLog;
+  /** Of the machine's present run. */
+  readonly bootId: string;
+}
+
+export interface Recovery {
+  /** The moment that the target shows; undefined when it is of no one moment. */
+  readonly cut: Cut | undefined;
+  /** Operations of epochs that a crash had cut short. */
+  readonly redone: number;
+  /** Why a target that was at a cut is not any more; empty if it is, or never was. */
+  readonly lost: string;
+}
+
+export function recover(options: RecoverOptions): Recovery {
+  const { file, bootId } = options;
+  const { header } = file;
+  const isCertain = header.durability === "power" || header.bootId === bootId || header.isSynced;
+  if (!isCertain) {
+    return give(options, "the machine was started anew, and --durability is process");
+  }
+  try {
+    const redone = redo(options);
+    const cut = redone?.cut ?? header.cut;
+    if (redone === undefined) return { cut, redone: 0, lost: "" };
+    if (header.durability === "power") {
+      const synced = options.files.syncFilesystem(options.rootFd);
+      if (synced < 0) throw new SyncError("TARGET_DIVERGED", `to disk: ${errnoName(synced)}`);
+    }
+    file.writeHeader({ cut, isSynced: false }, true);
+    if (header.durability === "power") file.sync();
+    return { cut, redone: redone.operations, lost: "" };
+  } catch (error) {
+    // What can be mended is tried again with the same journal.
+    const isMendable = (code: string): boolean => code === "TARGET_FULL" || code === "JOURNAL_FAILED";
+    if (!(error instanceof SyncError) || isMendable(error.code)) throw error;
+    return give(options, error.message);
+  }
+}
+
+function give({ file }: RecoverOptions, lost: string): Recovery {
+  const had = file.header.cut !== undefined || file.hasRecords;
+  file.writeHeader({ cut: undefined, isSynced: false }, true);
+  return { cut: undefined, redone: 0, lost: had ? lost : "" };
+}

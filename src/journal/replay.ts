@@ -1,0 +1,215 @@
+/**
+ * `Replay`: the tree as a journal tells it, taken through notes and operations on names without
+ * touching the disk. `Survey`: what can be known of a journal by reading it once.
+ */
+import { TargetNames } from "../apply/index.ts";
+import { SyncError } from "../base/index.ts";
+import { rootId, Tree } from "../tree/index.ts";
+import {
+  type Commit,
+  decodeCommit,
+  decodeOperation,
+  firstOperationType,
+  FrameType,
+  type Operations,
+  u32,
+} from "../wire/index.ts";
+import { Mode } from "../world/index.ts";
+import { NoteType } from "./journal-format.ts";
+import type { JournalFile } from "./journal-file.ts";
+import { decodeNote, isNote, type NodeNote, type Notes, type StagedNote } from "./notes.ts";
+import { isContentOperation, isNameOperation } from "./progress.ts";
+
+const noName: Uint8Array = new Uint8Array(0);
+const nothing = (): void => {};
+
+const deafNotes: Notes = {
+  node: nothing,
+  name: nothing,
+  staged: nothing,
+  end: nothing,
+  attributes: nothing,
+  mark: nothing,
+};
+
+const deafOperations: Operations = {
+  create: nothing,
+  write: nothing,
+  zero: nothing,
+  truncate: nothing,
+  clone: nothing,
+  place: nothing,
+  rename: nothing,
+  link: nothing,
+  unlink: nothing,
+  keep: nothing,
+  remove: nothing,
+  detach: nothing,
+  meta: nothing,
+  times: nothing,
+  attributes: nothing,
+  origin: nothing,
+};
+
+export function isOperation(type: number): boolean {
+  return type >= firstOperationType && type !== FrameType.commit;
+}
+
+export class Survey {
+  operationCount = 0;
+  nameCount = 0;
+  /** Operations, and among them those on names, that were marked as carried out. */
+  markedOperations = 0;
+  markedNames = 0;
+  /** The last one. */
+  commit: Commit | undefined;
+  /** Indexes of the operations on content of each node that the journal announces. */
+  readonly #content: Map<number, number[]> = new Map();
+  readonly #notes: Notes = {
+    ...deafNotes,
+    mark: (operations, nameOperations) => {
+      this.markedOperations = operations;
+      this.markedNames = nameOperations;
+    },
+    staged: ({ node }) => this.#announce(node),
+  };
+
+  see(type: number, bytes: Uint8Array, start: number, end: number): boolean {
+    if (decodeNote(type, bytes, start, end, this.#notes)) return true;
+    if (type === FrameType.commit) this.commit = decodeCommit(bytes, start, end);
+    if (!isOperation(type)) return true;
+    if (type === FrameType.create) this.#announce(u32(bytes, start));
+    if (isContentOperation(type)) this.#content.get(u32(bytes, start))?.push(this.operationCount);
+    if (isNameOperation(type)) this.nameCount++;
+    this.operationCount++;
+    return true;
+  }
+
+  #announce(node: number): void {
+    if (!this.#content.has(node)) this.#content.set(node, []);
+  }
+
+  /** The first operation on the content of a node that was announced at `bornAt`. */
+  contentFrom(node: number, bornAt: number): number | undefined {
+    return this.#content.get(node)?.find((at) => at >= bornAt);
+  }
+}
+
+/** Which file of the target a node is. */
+export interface Inode {
+  readonly ino: number;
+  /** 0 when it is not known. */
+  readonly gen: number;
+}
+
+export class Replay {
+  readonly tree: Tree = new Tree();
+  readonly names: TargetNames;
+  /** Of nodes whose inode the journal knows. */
+  readonly inodes: Map<number, Inode> = new Map();
+  /** Of nodes that the journal announces: how many operations came before. */
+  readonly bornAt: Map<number, number> = new Map();
+  /** New files whose first content is not in the journal. */
+  readonly written: Set<number> = new Set();
+  operations = 0;
+  nameOperations = 0;
+  /** Notes that announce a node. */
+  announcements = 0;
+  readonly #onNames: Operations;
+  readonly #announced: Notes = { ...deafNotes, staged: (note) => this.#staged(note) };
+
+  /**
+   * Begins where the journal begins. What is noted of a node that was there before has been so from
+   * the beginning on: the first operation that concerns it is what it is noted for.
+   */
+  constructor(file: JournalFile) {
+    const { tree } = this;
+    const names = new TargetNames(tree);
+    this.names = names;
+    names.hooks.push({
+      mark: nothing,
+      forget: (node) => {
+        this.inodes.delete(node);
+        this.bornAt.delete(node);
+        this.written.delete(node);
+      },
+    });
+    this.#onNames = {
+      ...deafOperations,
+      create: (node, mode, rdev, target) => {
+        names.created(node, mode, rdev, target);
+        this.bornAt.set(node, this.operations);
+      },
+      place: (node, parent, name) => names.placed(node, parent, name.slice()),
+      link: (node, parent, name) => names.linked(node, parent, name.slice()),
+      unlink: (parent, name) => names.unlinked(parent, name),
+      remove: (node) => names.removed(node),
+      detach: (node) => names.detached(node),
+      rename: (fromParent, fromName, toParent, toName, exchange) => {
+        const isSame = tree.child(toParent, toName) === tree.child(fromParent, fromName);
+        if (!exchange && isSame) return names.unlinked(fromParent, fromName);
+        names.renamed(fromParent, fromName.slice(), toParent, toName.slice(), exchange);
+      },
+    };
+    const own: Notes = { ...deafNotes };
+    own.node = (note) => this.#node(note);
+    own.name = (node, parent, name) => this.#name(node, parent, name);
+    own.end = (endId) => tree.startIdsAt(endId);
+    own.attributes = (node, attributes) => {
+      if (tree.isLive(node)) tree.attributes.set(node, attributes);
+    };
+    file.each((...frame) => {
+      decodeNote(...frame, own);
+      return true;
+    });
+  }
+
+  /** Takes in a note. False for another frame. */
+  note(type: number, bytes: Uint8Array, start: number, end: number): boolean {
+    if (type !== NoteType.staged) return isNote(type);
+    this.announcements++;
+    return decodeNote(type, bytes, start, end, this.#announced);
+  }
+
+  /** Takes in one operation, of which only names count. */
+  operate(type: number, bytes: Uint8Array, start: number, end: number): void {
+    decodeOperation(type, bytes, start, end, this.#onNames);
+    this.operations++;
+    if (isNameOperation(type)) this.nameOperations++;
+  }
+
+  #node({ node, mode, size, ino, gen, mtimeSec, mtimeNsec }: NodeNote): void {
+    const { tree } = this;
+    if (tree.isLive(node)) return;
+    tree.addNode(mode, node);
+    tree.size[node] = size;
+    tree.mtimeSec[node] = mtimeSec;
+    tree.mtimeNsec[node] = mtimeNsec;
+    if (ino !== 0) this.inodes.set(node, { ino, gen });
+  }
+
+  #name(node: number, parent: number, name: Uint8Array): void {
+    const { tree } = this;
+    const isKnown = tree.isLive(node) && tree.isLive(parent) && tree.isDirectory(parent);
+    if (!isKnown || node === rootId) {
+      throw new SyncError("TARGET_DIVERGED", "the journal names what it does not know");
+    }
+    if (tree.names.find(parent, name) === 0) tree.addName(parent, name, node);
+  }
+
+  #staged({ node, mode, rdev, ino, gen, isKept, text }: StagedNote): void {
+    const { names, tree } = this;
+    const isFile = (mode & Mode.typeMask) === Mode.regular;
+    if (!tree.isLive(node)) {
+      tree.startIdsAt(node);
+      names.created(node, mode, rdev, isFile ? noName : text);
+      this.bornAt.set(node, this.operations);
+    }
+    const staged = names.staged.get(node);
+    if (staged === undefined || !isFile || text.length === 0) return;
+    staged.name = text;
+    staged.isKept = isKept;
+    this.written.add(node);
+    this.inodes.set(node, { ino, gen });
+  }
+}
