@@ -2,7 +2,8 @@
 /*
  * The express lane: one small write to a file that was written lately passes either end of a link
  * before JavaScript is called (docs/adr/0031-express-lane.md). At the source it is taken from the
- * ring, read, framed, encrypted and sent; at the target decrypted, looked through, put down in the journal and written.
+ * ring, read, framed, encrypted and sent; at the target decrypted, looked through, put down in the
+ * journal and written.
  *
  * The lane only runs ahead. JavaScript says beforehand what it expects (slots below), is told what
  * was found, and then goes the same way itself, less the reading, sending and writing; the source

@@ -1,6 +1,7 @@
 /**
- * `TargetNames`: what the target's tree is after each operation on names, and which nodes have none:
- * `staged` ones, which CREATE announced and PLACE has not named, and `held` ones, which step aside.
+ * `TargetNames`: what the target's tree is after each operation on names, and which nodes have
+ * none: `staged` ones, which CREATE announced and PLACE has not named, and `held` ones, which step
+ * aside.
  *
  * Pure bookkeeping: the applier makes the system call first and then tells what it did; redo tells
  * it what an interrupted process had done already. Arguments have been checked, or are checked here

@@ -6,7 +6,8 @@
  * A short text (`help`, `summary`) is one sentence without a full stop, as `--help` shows it.
  */
 
-import { flushCommand, snapshotCommand } from "./control-commands.ts";
+import { flushCommand, promoteCommand, snapshotCommand } from "./control-commands.ts";
+import { backupKeep, consistencyOption, durabilityOption, minFree } from "./target-options.ts";
 
 export interface ArgumentRow {
   /** Upper case, as shown. */
@@ -107,18 +108,6 @@ const name: OptionRow = {
   help: "What this list calls the device; the start of its ID if absent",
 };
 
-const minFree: OptionRow = {
-  long: "--min-free",
-  value: "SPACE",
-  help:
-    "Halt before less of the target's filesystem is free: bytes with K, M, G or T, or a " +
-    "percentage, such as 2G or 5%; 0 never halts; the smaller of 1% and 256M if absent",
-};
-const backupKeep: OptionRow = {
-  long: "--backup-keep",
-  value: "DAYS",
-  help: "Remove a session's folder of --backup-dir after so many days; 30 if absent",
-};
 const ignoreOptions: readonly OptionRow[] = [
   {
     long: "--ignore",
@@ -198,6 +187,8 @@ const syncCommand: CommandRow = {
         "it is live, in FOLDER/TIME/PATH; on the target's filesystem, outside of it and SOURCE",
     },
     backupKeep,
+    durabilityOption,
+    consistencyOption,
     ...ignoreOptions,
     {
       long: "--cross-mounts",
@@ -259,6 +250,7 @@ const serveCommand: CommandRow = {
         "given several times",
     },
     backupKeep,
+    durabilityOption,
   ],
   commands: [],
   examples: [
@@ -551,6 +543,7 @@ export const commandTable: readonly CommandRow[] = [
   statusCommand,
   flushCommand,
   snapshotCommand,
+  promoteCommand,
   resumeCommand,
   verifyCommand,
   doctorCommand,

@@ -76,3 +76,38 @@ export const snapshotCommand: CommandRow = {
     { line: "lockstep snapshot --list /srv/copy", help: "What there is of this target" },
   ],
 };
+
+export const promoteCommand: CommandRow = {
+  name: "promote",
+  summary: "End mirroring into a target, at its last whole cut, to work with it",
+  description: [
+    "Run on the target's side, by the user who mirrors into it, whether or not anything runs " +
+      "there. What a crash has left half applied is finished from the target's journal; all is " +
+      "written to disk; and the moment of the source that the folder shows is printed: what a " +
+      "disk would hold had the source lost its power then.",
+    "From then on no source writes there: a sync that still runs halts. With --undo sources may " +
+      "again, and the next one makes the folder equal to itself.",
+    "A folder that is of no one moment, because its source was just making it equal, is refused; " +
+      "--force promotes it all the same.",
+  ],
+  arguments: [
+    {
+      name: "TARGET",
+      help: "The folder that is mirrored into",
+      required: true,
+      variadic: false,
+    },
+  ],
+  options: [
+    { long: "--undo", help: "Let sources write into it again" },
+    { long: "--force", help: "Also when the folder is of no one moment" },
+  ],
+  commands: [],
+  examples: [
+    {
+      line: "lockstep promote /srv/copy && systemctl start postgresql",
+      help: "The source is dead",
+    },
+    { line: "lockstep promote --undo /srv/copy", help: "It is to be a mirror again" },
+  ],
+};

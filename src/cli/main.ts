@@ -6,6 +6,7 @@
  * Each command is loaded when it is asked for, as start-up time counts. Only here is an exception
  * turned into an exit code, and only here does the process end in order.
  */
+import type { TargetPromises } from "../session/index.ts";
 import { setFlagsFromString } from "node:v8";
 import { ExitCode } from "../base/index.ts";
 import type { FreeLimit } from "../session/index.ts";
@@ -58,7 +59,8 @@ async function dispatch(invocation: Invocation, io: CommandIo): Promise<ExitCode
       const minFree = await freeLimit(text(options["minFree"]));
       const backupDirs = list(options["backupDir"]);
       const backupKeep = text(options["backupKeep"]);
-      const choices = { listen: text(options["listen"]), shares, minFree };
+      const { durability } = promises(options);
+      const choices = { listen: text(options["listen"]), shares, minFree, durability };
       return await runServe({ ...choices, backupDirs, backupKeep }, io);
     }
     case "id":
@@ -77,6 +79,11 @@ async function dispatch(invocation: Invocation, io: CommandIo): Promise<ExitCode
     }
     case "snapshot":
       return await snapshot(args, options, io);
+    case "promote": {
+      const { runPromote } = await import("./promote-command.ts");
+      const how = { undo: options["undo"] === true, force: options["force"] === true };
+      return await runPromote({ target: args[0] ?? "", ...how }, io);
+    }
     case "flush":
       return await flush(args, options, io);
     case "verify": {
@@ -100,6 +107,13 @@ async function dispatch(invocation: Invocation, io: CommandIo): Promise<ExitCode
 }
 
 type Options = Invocation["options"];
+
+/** The table allows only what there is. */
+function promises(options: Options): TargetPromises {
+  const durability = text(options["durability"]) === "power" ? "power" : "process";
+  const consistency = text(options["consistency"]) === "strict" ? "strict" : "bounded";
+  return { durability, consistency };
+}
 
 async function snapshot(
   args: readonly string[],
@@ -133,7 +147,16 @@ async function sync(args: readonly string[], options: Options, io: CommandIo): P
   const checksum = options["checksum"] === true;
   const freeText = text(options["minFree"]);
   const [minFree, minFreeIsGiven] = [await freeLimit(freeText), freeText !== undefined];
-  const choices = { source, targets, once, backend, maxDelete, checksum, minFree, minFreeIsGiven };
+  const limits = { maxDelete, minFree, minFreeIsGiven };
+  const choices = {
+    source,
+    targets,
+    once,
+    backend,
+    checksum,
+    ...limits,
+    promises: promises(options),
+  };
   const backup = { backupDir: text(options["backupDir"]), backupKeep: text(options["backupKeep"]) };
   const crossMounts = options["crossMounts"] === true;
   const how = { scrubRate, crossMounts, ignore: ignoreChoices(options) };

@@ -2,6 +2,7 @@
 import { ExitCode, SyncError } from "../base/index.ts";
 import { MountLog, ProblemLog } from "../model/index.ts";
 import {
+  type Durability,
   type FreeLimit,
   type GrantedTarget,
   type GrantedVerify,
@@ -30,6 +31,7 @@ import type { TalkAnswers } from "./control-talk.ts";
 import { tellHalt, tellResume } from "./halts.ts";
 import { tellMount } from "./mount-notice.ts";
 import { checkTarget, openDirectory, openStateDirectory } from "./places.ts";
+import { finishTargets, promotionAnswers, readBootId } from "./promotion-desk.ts";
 import { snapshotAnswers } from "./snapshot-desk.ts";
 import { defaultPort } from "./sync-command.ts";
 
@@ -43,6 +45,8 @@ export interface ServeOptions {
   /** SHARE=PATH: where what goes is kept, and for how many days. */
   backupDirs: readonly string[];
   backupKeep: string | undefined;
+  /** At least; a source may ask for more. */
+  durability: Durability;
 }
 
 interface Serving {
@@ -72,9 +76,11 @@ export async function runServe(options: ServeOptions, io: CommandIo): Promise<Ex
   });
   const trust = TrustStore.open({ stateDir, clock: io.world.clock });
   const backups = openBackups(options, files, io, shares);
-  const server = new Server(io, files, stateFd, shares, trust, options.minFree, backups);
+  const { minFree, durability } = options;
+  const server = new Server(io, files, stateFd, shares, trust, minFree, backups, durability);
   const { host, port } =
     options.listen === undefined ? { host: "::", port: defaultPort } : parseAddress(options.listen);
+  finishTargets({ world: io.world, files, stateFd }, [...shares.values()]);
   const listener = await listen({
     world: io.world,
     identity,
@@ -93,7 +99,7 @@ export async function runServe(options: ServeOptions, io: CommandIo): Promise<Ex
     () => server.describe(listener),
     io.world.log,
     () => server.resume(),
-    server.snapshots(),
+    server.talks(),
   );
   await new Promise<void>((resolve) => {
     io.onStop(() => {
@@ -155,6 +161,8 @@ class Server {
   readonly #backups: ReadonlyMap<string, BackupDir>;
   readonly #serving: Set<Serving> = new Set();
   readonly #verifying: Set<Verifying> = new Set();
+  readonly #bootId: string = readBootId();
+  readonly #durability: Durability;
   readonly #ends: Set<Promise<unknown>> = new Set();
 
   constructor(
@@ -165,7 +173,9 @@ class Server {
     trust: TrustStore,
     minFree: FreeLimit | undefined,
     backups: ReadonlyMap<string, BackupDir>,
+    durability: Durability,
   ) {
+    this.#durability = durability;
     this.#backups = backups;
     this.#io = io;
     this.#files = files;
@@ -189,6 +199,8 @@ class Server {
       express: native(),
       spool: { files, dirFd: this.#stateFd },
       privileged: process.getuid?.() === 0,
+      bootId: this.#bootId,
+      durability: this.#durability,
       ...(this.#minFree === undefined ? {} : { minFree: this.#minFree }),
       grant: (hello, peerId) => this.#grant(hello, peerId),
       grantVerify: (hello, peerId) => this.#grantVerify(hello, peerId),
@@ -209,7 +221,8 @@ class Server {
   }
 
   stop(): Promise<unknown> {
-    for (const { session } of [...this.#serving, ...this.#verifying]) session.stop();
+    for (const { session } of this.#serving) session.stop(true);
+    for (const { session } of this.#verifying) session.stop();
     return Promise.all(this.#ends);
   }
 
@@ -220,8 +233,11 @@ class Server {
     return { resumed: halted.map(() => "TARGET_LOW") };
   }
 
-  snapshots(): TalkAnswers {
-    return snapshotAnswers({
+  /** `snapshot` and `promote`. */
+  talks(): TalkAnswers {
+    const place = { world: this.#io.world, files: this.#files, stateFd: this.#stateFd };
+    const promotions = promotionAnswers({ ...place, targets: () => [...this.#serving] });
+    const snapshots = snapshotAnswers({
       world: this.#io.world,
       files: this.#files,
       targets: () =>
@@ -233,6 +249,7 @@ class Server {
         ...[...this.#backups.values()].map((backup) => backup.path),
       ],
     });
+    return { ...snapshots, ...promotions };
   }
 
   describe(listener: Listener): Record<string, unknown> {

@@ -14,7 +14,7 @@ import {
   shareCapture,
 } from "../capture/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
-import type { DeletionLimit, FreeLimit } from "../session/index.ts";
+import type { DeletionLimit, FreeLimit, TargetPromises } from "../session/index.ts";
 import { type Identity, loadIdentity } from "../transport/index.ts";
 import { native, type Native } from "../world/node/index.ts";
 import { BackupDir, parseKeepDays } from "./backup-dirs.ts";
@@ -36,7 +36,8 @@ import {
 } from "./places.ts";
 import { RootHalt } from "./root-halt.ts";
 import { ProgressTeller } from "./progress-teller.ts";
-import { snapshotAnswers } from "./snapshot-desk.ts";
+import { promotionAnswers } from "./promotion-desk.ts";
+import { snapshotAnswers, type SnapshotTarget } from "./snapshot-desk.ts";
 import { SourceMounts } from "./source-mounts.ts";
 import { describeTargets } from "./sync-report.ts";
 import { TargetRun } from "./target-run.ts";
@@ -54,6 +55,7 @@ export interface SyncOptions {
   /** How much may be deleted without asking; everything when absent. */
   maxDelete: DeletionLimit | undefined;
   checksum: boolean;
+  promises: TargetPromises;
   /** How much of a local target's filesystem is to stay free; nothing when absent. */
   minFree: FreeLimit | undefined;
   minFreeIsGiven: boolean;
@@ -199,16 +201,12 @@ async function mirrorAll(
   for (const [index, target] of targets.entries()) {
     runs.push(
       new TargetRun({
+        ...options,
         ...common,
         target,
         capture: views[index]!,
         startedUs,
-        once: options.once,
-        maxDelete: options.maxDelete,
-        checksum: options.checksum,
-        minFree: options.minFree,
         sourceMounts,
-        scrubRate: options.scrubRate,
         hasOthers: targets.length > 1,
         onEqual: (report) => teller.finish(report),
         onState: () => {
@@ -269,18 +267,20 @@ function openMounts(
 /** `flush` of all targets, and `snapshot` of local ones. */
 function talksOf(
   runs: readonly TargetRun[],
-  { io, files, source, backup }: Common,
+  { io, files, source, backup, stateFd }: Common,
   targets: readonly Target[],
   tellsExtents: boolean,
 ): TalkAnswers {
   const local = targets.flatMap((target) => (target.kind === "local" ? [target.path] : []));
+  const here = (): readonly SnapshotTarget[] => runs.flatMap((run) => run.snapshotTarget ?? []);
+  const promotions = promotionAnswers({ world: io.world, files, stateFd, targets: here });
   const snapshots = snapshotAnswers({
     world: io.world,
     files,
-    targets: () => runs.flatMap((run) => run.snapshotTarget ?? []),
+    targets: here,
     apart: () => [source, ...local, ...(backup === undefined ? [] : [backup.path])],
   });
-  return { ...flushAnswers(runs, source, tellsExtents), ...snapshots };
+  return { ...flushAnswers(runs, source, tellsExtents), ...snapshots, ...promotions };
 }
 
 /** What is halted goes on. */

@@ -19,6 +19,7 @@ import {
   makeScrub,
   Mirror,
   serveLink,
+  type TargetPromises,
   type TargetSession,
   UnknownStores,
 } from "../session/index.ts";
@@ -31,6 +32,7 @@ import { dialTarget } from "./dial-target.ts";
 import { shownHalts, tellHalt, tellResume } from "./halts.ts";
 import { tellMount } from "./mount-notice.ts";
 import { openDirectory, type Target } from "./places.ts";
+import { readBootId } from "./promotion-desk.ts";
 import type { SnapshotTarget } from "./snapshot-desk.ts";
 import type { SourceMounts } from "./source-mounts.ts";
 import type { TargetReport, TargetState } from "./sync-report.ts";
@@ -59,6 +61,7 @@ export interface TargetRunOptions {
   /** How much may be deleted without asking; everything when absent. */
   readonly maxDelete: DeletionLimit | undefined;
   readonly checksum: boolean;
+  readonly promises: TargetPromises;
   /** False only in tests that are to find it out. */
   readonly validatesCuts: boolean;
   /** How much of a local target's filesystem is to stay free; nothing when absent. */
@@ -125,6 +128,7 @@ export class TargetRun {
       ...(options.maxDelete === undefined ? {} : { maxDelete: options.maxDelete }),
       deletionsConfirmed: options.deletionsConfirmed,
       checksum: options.checksum,
+      promises: options.promises,
       validatesCuts: options.validatesCuts,
       ignore: options.ignore,
       unknownStores,
@@ -272,6 +276,7 @@ export class TargetRun {
       lanes: files,
       spool: { files, dirFd: stateFd },
       privileged: process.getuid?.() === 0,
+      bootId: readBootId(),
       ...(minFree === undefined ? {} : { minFree }),
       grant: () => ({
         rootFd: openDirectory(files, path),

@@ -152,6 +152,11 @@ export class JournalFile {
     this.#place.files.fallocate(this.#fd, 0, 0, allocatedBytes);
   }
 
+  /** Gives back the space for records; there are none. */
+  trim(): void {
+    this.#place.files.ftruncate(this.#fd, headerBytes);
+  }
+
   #put(bytes: Uint8Array, length: number, at: number): void {
     const result = this.#place.files.pwrite(this.#fd, bytes, 0, length, at);
     if (result < 0) throw unusable("write the journal", result);

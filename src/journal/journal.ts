@@ -15,7 +15,14 @@
 import type { Applier } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import { rootId, type Tree } from "../tree/index.ts";
-import { type Commit, CommitFlag, commitFrameBytes, encodeCommit, FrameType, u32 } from "../wire/index.ts";
+import {
+  type Commit,
+  CommitFlag,
+  commitFrameBytes,
+  encodeCommit,
+  FrameType,
+  u32,
+} from "../wire/index.ts";
 import { errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import { type Cut, type Durability } from "./journal-format.ts";
 import type { JournalFile } from "./journal-file.ts";
@@ -114,6 +121,7 @@ export class Journal {
         if (isSynced) syncTarget(this.#of);
         this.#renew(isSynced);
         if (isSynced) this.#file.sync();
+        this.#file.trim();
       }
     } catch (error) {
       // Its records are still true: whoever comes next carries them out once more.
@@ -203,10 +211,18 @@ export class Journal {
   }
 
   /** Where the addon may put records, and up to where; undefined when it may not now. */
-  get ahead(): { fd: number; at: number; end: number; generation: number; number: number } | undefined {
+  get ahead():
+    | { fd: number; at: number; end: number; generation: number; number: number }
+    | undefined {
     if (this.#isPower || this.#isAlone || !this.#file.hasRecords) return undefined;
     const { fd, at, number } = this.#file;
-    return { fd, at, end: this.#file.start + processBytes, generation: this.#file.generation, number };
+    return {
+      fd,
+      at,
+      end: this.#file.start + processBytes,
+      generation: this.#file.generation,
+      number,
+    };
   }
 
   /** An operation of what was recorded last is going to be carried out. */

@@ -2,8 +2,8 @@
  * What a record says of the tree before its operations: the nodes that they name and that no
  * record of this generation has named so far, and the new files that were written ahead of them.
  *
- * Node: id, mode, size, inode and generation at the target, times. Name: node, parent, name. Staged:
- * id, mode, device, and of a file the name in the root under which it is, of a link where it leads.
+ * Node: id, mode, size, inode and generation at the target, time. Name: node, parent, name. Staged:
+ * id, mode, device, and of a file its name in the root, of a link where it leads.
  */
 import { f64, u32 } from "../wire/index.ts";
 import { NoteType } from "./journal-format.ts";
@@ -180,4 +180,3 @@ export function decodeNote(
       return false;
   }
 }
-

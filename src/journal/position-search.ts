@@ -233,7 +233,8 @@ function changeOf(
   const { tree } = replay;
   const places = touched(replay, type, bytes, start, end);
   const [parent, name] = places[type === FrameType.rename ? 1 : 0] ?? [0, new Uint8Array(0)];
-  const isReplaced = type === FrameType.place || type === FrameType.link || type === FrameType.rename;
+  const isReplaced =
+    type === FrameType.place || type === FrameType.link || type === FrameType.rename;
   const child = parent !== 0 && tree.isLive(parent) ? tree.child(parent, name) : 0;
   const gone = type === FrameType.remove ? u32(bytes, start) : child;
   const removed = tree.isLive(gone) && tree.isDirectory(gone) ? gone : 0;

@@ -51,7 +51,8 @@ export function recover(options: RecoverOptions): Recovery {
     return { cut, redone: redone.operations, lost: "" };
   } catch (error) {
     // What can be mended is tried again with the same journal.
-    const isMendable = (code: string): boolean => code === "TARGET_FULL" || code === "JOURNAL_FAILED";
+    const isMendable = (code: string): boolean =>
+      code === "TARGET_FULL" || code === "JOURNAL_FAILED";
     if (!(error instanceof SyncError) || isMendable(error.code)) throw error;
     return give(options, error.message);
   }

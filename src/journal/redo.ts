@@ -9,11 +9,10 @@
  * Errors: TARGET_FULL (the journal stays: try again), TARGET_DIVERGED and PEER_MALFORMED (somebody
  * else has changed the target, or the journal says what cannot be).
  */
-import { Applier, holdName, Removal, removeTree } from "../apply/index.ts";
-import { DirectoryEntries } from "../descriptors/index.ts";
+import { Applier, holdName, Removal, removeOwnNames } from "../apply/index.ts";
 import type { ProblemLog } from "../model/index.ts";
-import { CommitFlag, decodeOperation, FrameType, isHoldName, keepKeyOf, u32 } from "../wire/index.ts";
-import { type Files, Mode, Open, Stat, statSlots } from "../world/index.ts";
+import { CommitFlag, decodeOperation, FrameType, keepKeyOf, u32 } from "../wire/index.ts";
+import { type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import { type Cut, NoteType } from "./journal-format.ts";
 import type { JournalFile } from "./journal-file.ts";
 import { putMark } from "./journal.ts";
@@ -67,7 +66,7 @@ class RedoPass {
   readonly #replay: Replay;
   readonly #applier: Applier;
   readonly #progress: Progress;
-  /** The first operation that is carried out in its turn, and the announcements that come before it. */
+  /** The first operation that is carried out in its turn, and announcements before it. */
   readonly #position: number;
   readonly #announcedCount: number;
   #operations = 0;
@@ -86,7 +85,12 @@ class RedoPass {
     const { tree, names } = search.replay;
     this.#applier = new Applier(files, rootFd, tree, problems, new Removal(files, rootFd), names);
     this.#progress = new Progress(this.#applier, (operations, nameOperations) => {
-      putMark(file, { files, rootFd, durability: file.header.durability }, operations, nameOperations);
+      putMark(
+        file,
+        { files, rootFd, durability: file.header.durability },
+        operations,
+        nameOperations,
+      );
     });
   }
 
@@ -101,17 +105,9 @@ class RedoPass {
       staged.name ??= this.#isThere(holdName(node)) ? holdName(node) : undefined;
       if (staged.name !== undefined) owned.add(latin1(staged.name));
     }
-    const others: Uint8Array[] = [];
-    const entries = new DirectoryEntries(files);
-    const fd = files.openBeneath(rootFd, noName, Open.read | Open.directory, 0);
-    while (
-      entries.next(fd, (name) => {
-        const isOther = isHoldName(name) && keepKeyOf(name) === undefined;
-        if (isOther && !owned.has(latin1(name))) others.push(name.slice());
-      }) > 0
-    );
-    files.close(fd);
-    for (const name of others) removeTree(files, rootFd, rootFd, name);
+    removeOwnNames(files, rootFd, (name) => {
+      return keepKeyOf(name) === undefined && !owned.has(latin1(name));
+    });
     this.#progress.startAt(0, 0);
   }
 
@@ -154,7 +150,8 @@ class RedoPass {
     const bornFrom = bornAt.get(node);
     if (bornFrom === undefined || written.has(node)) return;
     const staged = names.staged.get(node);
-    const isMarked = (this.#survey.contentFrom(node, bornFrom) ?? at) < this.#survey.markedOperations;
+    const isMarked =
+      (this.#survey.contentFrom(node, bornFrom) ?? at) < this.#survey.markedOperations;
     if (isMarked && staged?.name !== undefined) return;
     if (isMarked && staged === undefined) return;
     this.#applier.truncate(node, 0);

@@ -30,7 +30,7 @@ class Rig {
     const unlimited = { openPath: () => -2 };
     const files: Files = Object.assign(Object.create(native()) as Files, unlimited);
     this.applier = new Applier(files, this.rootFd, new Tree(), new ProblemLog(() => assert.fail()));
-    this.early = new EarlyFiles(this.applier, false);
+    this.early = new EarlyFiles(this.applier, false, { passes: () => true, holds: () => false });
     const reader = new FrameReader((type, bytes, start, end) => {
       this.#isEarly = this.early.take(type, bytes, start, end);
       const frame = bytes.slice(start, end);

@@ -11,6 +11,7 @@
  */
 import type { Applier } from "../apply/index.ts";
 import { decodeOperation, FrameType, u32 } from "../wire/index.ts";
+import type { SpaceFloor } from "./space-floor.ts";
 
 /** Of the new files that may be open without a name: room for those of epochs being applied. */
 const earlyShare = 0.75;
@@ -40,16 +41,21 @@ export class EarlyFiles {
 
   readonly #isJournaled: boolean;
 
+  readonly #floor: Pick<SpaceFloor, "passes" | "holds">;
+  /** There was no space for an operation: what follows it in the epoch waits, too. */
+  #isOver = false;
+
   /** `isJournaled`: small files are held, because the journal is to have them whole. */
-  constructor(applier: Applier, isJournaled: boolean) {
+  constructor(applier: Applier, isJournaled: boolean, floor: Pick<SpaceFloor, "passes" | "holds">) {
     this.#applier = applier;
+    this.#floor = floor;
     this.#isJournaled = isJournaled;
     this.#countMax = Math.floor(applier.stagedCountMax * earlyShare);
   }
 
   /** Applies the frame if it is about a new node alone. False when it has to be held. */
   take(type: number, bytes: Uint8Array, start: number, end: number): boolean {
-    if (end - start < 8) return false;
+    if (end - start < 8 || !this.#hasSpaceFor(type, end - start)) return false;
     const node = u32(bytes, start);
     if (type === FrameType.create) {
       // Ids are used in order: one that comes too early waits behind the nodes before it.
@@ -76,8 +82,15 @@ export class EarlyFiles {
     return isEarly;
   }
 
+  #hasSpaceFor(type: number, bytes: number): boolean {
+    if (type !== FrameType.write || this.#isOver) return !this.#isOver;
+    this.#isOver = !this.#floor.passes(bytes) && this.#floor.holds(bytes);
+    return !this.#isOver;
+  }
+
   /** The epoch is whole: its files get their names now. */
   clear(): void {
     this.#files.clear();
+    this.#isOver = false;
   }
 }

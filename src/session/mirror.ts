@@ -7,6 +7,7 @@
  * A safety halt leaves the target as it is, without a link, until `resume`; and ends it if it is
  * asked to stop meanwhile, or when it is the source's folder that is not the same any more.
  */
+import type { TargetPromises } from "./target-options.ts";
 import { SyncError } from "../base/index.ts";
 import type { CaptureBackend, FollowedMounts, Listener } from "../capture/index.ts";
 import { type DeletionLimit, type DigestUse, UnknownStores } from "../cut/index.ts";
@@ -71,6 +72,8 @@ export interface MirrorOptions {
   deletionsConfirmed?: boolean;
   /** All content is read on both sides until the target has first been equal to the source. */
   checksum?: boolean;
+  /** What the target is held to; the least when absent. */
+  promises?: TargetPromises;
   /** False only in tests that are to find it out. */
   validatesCuts?: boolean;
   /** Compares what the target has with the source while it is live; absent for never. */

@@ -1,4 +1,5 @@
 /** What a `SourceSession` is given, and what it tells of itself. */
+import type { TargetPromises } from "./target-options.ts";
 import type { SyncError } from "../base/index.ts";
 import type { CaptureBackend, FollowedMounts } from "../capture/index.ts";
 import type { CutCounters, DeletionLimit, DigestUse, UnknownStores } from "../cut/index.ts";
@@ -29,6 +30,8 @@ export interface SourceSessionOptions {
   /** A person has agreed to what is deleted until the target is live. */
   deletionsConfirmed?: boolean;
   checksum?: boolean;
+  /** What the target is held to; the least when absent. */
+  promises?: TargetPromises;
   /** False only in tests that are to find it out. */
   validatesCuts?: boolean;
   /** Files that were stored to before the tree knew them; outlives the session. */

@@ -1,5 +1,6 @@
 /** `TargetSession`: what it is made with, and what it tells of itself. */
 import type { BackupPlace, OriginPlace } from "../apply/index.ts";
+import type { Durability } from "../journal/index.ts";
 import type { SyncError } from "../base/index.ts";
 import type { MountLog, ProblemLog } from "../model/index.ts";
 import type { Link } from "../transport/index.ts";
@@ -45,6 +46,13 @@ export interface TargetSessionOptions {
 
 /** Whether epochs that are not proved to be of one moment are applied as they are, or held. */
 export type Consistency = "bounded" | "strict";
+
+/** What a source wants its target to be held to. */
+export interface TargetPromises {
+  /** What an acknowledged change survives at the target. */
+  readonly durability: Durability;
+  readonly consistency: Consistency;
+}
 
 export interface TargetStatus {
   live: boolean;

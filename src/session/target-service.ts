@@ -221,7 +221,8 @@ function openJournal(
       throw new SyncError("TARGET_PROMOTED", `${path} was promoted: no source writes to it`);
     }
     const { redone, lost } = recover({ files, rootFd, file, problems, bootId });
-    if (redone > 0) world.log.write("info", `${path}: ${redone} operations finished from the journal`);
+    if (redone > 0)
+      world.log.write("info", `${path}: ${redone} operations finished from the journal`);
     if (lost !== "") world.log.write("warn", `${path} is at no one moment any more: ${lost}`);
   } catch (error) {
     file.close();

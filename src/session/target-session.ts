@@ -36,11 +36,11 @@ import {
   firstOperationType,
   FrameReader,
   FrameType,
-  mixChecksum,
   OpWriter,
   wholeEpoch,
 } from "../wire/index.ts";
 import { asFailure, asSyncError, closingError, originsFeature, ourSide } from "./greeting.ts";
+import { ArrivingEpoch } from "./arriving-epoch.ts";
 import { Answerer } from "./answerer.ts";
 import { EarlyFiles } from "./early-files.ts";
 import { EpochJournal } from "./epoch-journal.ts";
@@ -92,6 +92,7 @@ export class TargetSession {
   readonly #send: ActorHandle;
   readonly #quick: Shortcut<Uint8Array>;
   readonly #ready: HeldEpoch[] = [];
+  readonly #arriving: ArrivingEpoch;
   #held: HeldEpoch;
   #isStreaming = true;
   #consumed = 0;
@@ -116,9 +117,9 @@ export class TargetSession {
       this.#end = resolve;
     });
     this.#held = new HeldEpoch(options.spool);
-    const { journal } = options;
+    this.#arriving = new ArrivingEpoch(options.consistency ?? "bounded");
     const tree = this.#tree;
-    const place = options.backup;
+    const { journal, lanes, index, backup: place } = options;
     if (place !== undefined) {
       const { clock } = world;
       const roomBytes = (): number => this.#floor.roomBytes();
@@ -132,17 +133,16 @@ export class TargetSession {
       this.#journal = new EpochJournal({ ...journal, files, rootFd, tree, applier: this.#applier });
       this.#isStreaming = !this.#journal.isAtCut;
     }
-    const { lanes } = options;
-    if (lanes && this.#isStreaming) this.#lane = new NewFileLane({ lanes, applier: this.#applier, tree, rootFd });
-    const { index } = options;
+    if (lanes && this.#isStreaming)
+      this.#lane = new NewFileLane({ lanes, applier: this.#applier, tree, rootFd });
     const own = { files, rootFd, tree, applier: this.#applier, world };
     this.#memory = index && new OriginMemory({ ...own, place: index });
-    this.#early = new EarlyFiles(this.#applier, journal !== undefined);
     this.#floor = new SpaceFloor({
       ...this.#options,
       clock: world.clock,
       tell: (message) => this.#tellLow(message),
     });
+    this.#early = new EarlyFiles(this.#applier, journal !== undefined, this.#floor);
     this.#hold = new TargetHold(world.clock, () => this.#apply.wake());
     this.#writer = new OpWriter((piece) => {
       if (!link.send(piece)) this.#isBlocked = true;
@@ -205,10 +205,15 @@ export class TargetSession {
     return this.#floor.roomBytes();
   }
 
-  /** Ends the session after what is whole has been applied. */
-  stop(): void {
-    this.#isStopping = true;
+  /** Ends the session after what is whole has been applied. `isLast`: so does the process. */
+  stop(isLast = false): void {
+    this.#isStopping = isLast;
     this.#bye(new SyncError("LINK_LOST", "the target is stopping"));
+  }
+
+  /** The same, and the source waits until a person wants it to go on. */
+  promote(): void {
+    this.#bye(new SyncError("TARGET_PROMOTED", "the target is promoted: no source writes to it"));
   }
 
   /**
@@ -251,11 +256,11 @@ export class TargetSession {
   #applyWhole(bytes: Uint8Array): boolean {
     if (this.#isStreaming || this.#isBroken || this.#hold.isOn) return false;
     if (!this.#reader.isEmpty || !this.#held.isEmpty) return false;
-    const waitingCount = this.#arrivedCount + this.#ready.length + this.#epochs.rx.available();
-    if (waitingCount > 0 || this.#acks.rx.available() > 0) return false;
+    const waitingCount = this.#ready.length + this.#epochs.rx.available();
+    if (!this.#arriving.isEmpty || waitingCount > 0 || this.#acks.rx.available() > 0) return false;
     try {
       const commit = wholeEpoch(bytes);
-      if (commit === undefined || this.#isPartOfNext(commit)) return false;
+      if (commit === undefined || this.#arriving.isPartOfNext(commit)) return false;
       if (!this.#floor.passes(bytes.length)) return false;
       if (this.#journal?.beginWhole(bytes, this.#isWritten) === false) return false;
       this.#applier.isWritten = this.#isWritten;
@@ -312,10 +317,8 @@ export class TargetSession {
   }
 
   #onOperation(type: number, bytes: Uint8Array, start: number, end: number): void {
-    this.#arrivedCount++;
-    this.#arrivedChecksum = mixChecksum(this.#arrivedChecksum, bytes, start - 1, end);
-    const isEarly = !this.#isStreaming && this.#hasSpaceFor(type, end - start);
-    if (isEarly && this.#early.take(type, bytes, start, end)) {
+    this.#arriving.add(bytes, start, end);
+    if (!this.#isStreaming && this.#early.take(type, bytes, start, end)) {
       this.#consumed += end - start + 5;
     } else {
       this.#held.add(type, bytes, start, end);
@@ -326,38 +329,16 @@ export class TargetSession {
 
   #onCommit(bytes: Uint8Array, start: number, end: number): void {
     const commit = decodeCommit(bytes, start, end);
-    const isWhole =
-      this.#arrivedCount === commit.operationCount && this.#arrivedChecksum === commit.checksum;
-    if (!isWhole) {
-      throw new SyncError("PEER_MALFORMED", `epoch ${commit.epoch} did not arrive whole`);
-    }
-    this.#arrivedCount = 0;
-    this.#arrivedChecksum = 0;
-    if (this.#isPartOfNext(commit)) {
+    this.#arriving.end(commit);
+    if (this.#arriving.isPartOfNext(commit) && !this.#isStreaming) {
       this.#consumed += commitFrameBytes;
       return;
     }
     this.#early.clear();
-    this.#isEarlyOver = false;
     this.#held.commit = commit;
     if (commit.flags & CommitFlag.live) this.#isStreaming = false;
     this.#handOver();
   }
-
-  /** The target would not be of one moment of the source, as it is now: the next epoch joins. */
-  #isPartOfNext({ flags }: Commit): boolean {
-    this.#isEqual ||= (flags & CommitFlag.live) !== 0;
-    if (this.#isStreaming) return false;
-    const isStrict = this.#options.consistency === "strict";
-    return !this.#isEqual || (isStrict && (flags & CommitFlag.fuzzy) !== 0);
-  }
-
-  /** The source has said that the target equals it. */
-  #isEqual = false;
-
-  /** Of the present epoch. */
-  #arrivedCount = 0;
-  #arrivedChecksum = 0;
 
   #handOver(): void {
     this.#ready.push(this.#held);
@@ -381,16 +362,6 @@ export class TargetSession {
     if (!isListening || this.#ready.length > lowEpochCountMax) return false;
     return this.#ready.reduce((sum, { bytes }) => sum + bytes, 0) <= windowBytesMax;
   }
-
-  /** Whether an operation may be carried out before its epoch is whole; after one may not, none. */
-  #hasSpaceFor(type: number, bytes: number): boolean {
-    if (type !== FrameType.write || this.#isEarlyOver) return !this.#isEarlyOver;
-    if (this.#floor.passes(bytes) || !this.#floor.holds(bytes)) return true;
-    this.#isEarlyOver = true;
-    return false;
-  }
-
-  #isEarlyOver = false;
 
   #tellLow(message: string): void {
     this.status.halt = message;

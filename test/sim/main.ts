@@ -89,7 +89,8 @@ async function main(): Promise<void> {
       const faults = result.faults.join(",") || "no faults";
       console.log(
         `  ${result.digest} ${faults}: ${result.stateCount} states, ${result.commitCount} commits` +
-          ` (${result.checkedCount} checked, ${result.recoveredCount} recovered, ${result.fuzzyCount} fuzzy),` +
+          ` (${result.checkedCount} checked, ${result.recoveredCount} recovered,` +
+          ` ${result.fuzzyCount} fuzzy),` +
           ` ${result.linkCount} links,` +
           ` ${result.killCount} kills, ${result.eventCount} events, ${result.virtualMs} ms`,
       );
