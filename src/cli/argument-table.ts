@@ -551,17 +551,8 @@ export const commandTable: readonly CommandRow[] = [
 ];
 
 /** Planned and not built: refused by name, so that nobody takes a typing mistake for the cause. */
-export const plannedCommands: readonly string[] = [
-  "rendezvous",
-  "top",
-  "pause",
-  "promote",
-  "config",
-  "bench",
-];
+export const plannedCommands: readonly string[] = ["rendezvous", "top", "pause", "config", "bench"];
 export const plannedOptions: readonly string[] = [
-  "--consistency",
-  "--durability",
   "--compress",
   "--bwlimit",
   "--dry-run",

@@ -14,7 +14,7 @@ import { holdName } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import { Directories } from "../descriptors/index.ts";
 import { rootId } from "../tree/index.ts";
-import { FrameType, u32 } from "../wire/index.ts";
+import { FrameType, isHoldName, u32 } from "../wire/index.ts";
 import { Errno, type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import type { JournalFile } from "./journal-file.ts";
 import { isNameOperation, nameWindow } from "./progress.ts";
@@ -187,7 +187,9 @@ export class PositionSearch {
     const dirFd = directories.get(parent);
     const result = dirFd < 0 ? dirFd : this.#of.files.identifyAt(dirFd, name, this.#stat);
     if (result < 0) return isGone(result) && (node === 0 || isLoose);
-    return node !== 0 && this.#isSame(node);
+    // What has swapped names with a new file lies about until it is removed (Removal.rename).
+    if (node === 0) return parent === rootId && isHoldName(name);
+    return this.#isSame(node);
   }
 
   /** The node that is to be there, or 0. */
