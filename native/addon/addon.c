@@ -96,6 +96,7 @@ void export_function(napi_env env, napi_value exports, const char *name, napi_ca
 NAPI_MODULE_INIT()
 {
 	fs_exports(env, exports);
+	fs_disk_exports(env, exports);
 	attribute_exports(env, exports);
 	poll_exports(env, exports);
 	tls_exports(env, exports);

@@ -44,6 +44,7 @@ napi_value bad_name(napi_env env);
 
 void export_function(napi_env env, napi_value exports, const char *name, napi_callback function);
 void fs_exports(napi_env env, napi_value exports);
+void fs_disk_exports(napi_env env, napi_value exports);
 void attribute_exports(napi_env env, napi_value exports);
 void poll_exports(napi_env env, napi_value exports);
 void tls_exports(napi_env env, napi_value exports);

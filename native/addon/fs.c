@@ -420,42 +420,6 @@ FUNCTION(fn_clone_range)
 	return result(env, 0);
 }
 
-FUNCTION(fn_sync_filesystem)
-{
-	struct args a = args_of(env, info);
-	return result(env, syncfs(arg_int(&a, 0)));
-}
-
-FUNCTION(fn_fsync)
-{
-	struct args a = args_of(env, info);
-	return result(env, arg_int(&a, 1) ? fdatasync(arg_int(&a, 0)) : fsync(arg_int(&a, 0)));
-}
-
-/*
- * cleanPages(fd, offset, length, waits): starts write-out, which write-protects mapped pages again.
- * A page that is being written out already is left as it is, unless it waits for that.
- */
-FUNCTION(fn_clean_pages)
-{
-	struct args a = args_of(env, info);
-	unsigned int wait = arg_int(&a, 3) ? SYNC_FILE_RANGE_WAIT_BEFORE : 0;
-	return result(env, sync_file_range(arg_int(&a, 0), arg_int64(&a, 1), arg_int64(&a, 2),
-					   wait | SYNC_FILE_RANGE_WRITE));
-}
-
-/* dirtyPages(fd, offset, length): pages of the extent that are dirty or being written out. */
-FUNCTION(fn_dirty_pages)
-{
-	struct args a = args_of(env, info);
-	struct { uint64_t off, len; } range = {
-		(uint64_t)arg_int64(&a, 1), (uint64_t)arg_int64(&a, 2)
-	};
-	struct { uint64_t cache, dirty, writeback, evicted, recently_evicted; } stats = { 0 };
-	if (syscall(451 /* cachestat */, arg_int(&a, 0), &range, &stats, 0)) return result(env, -1);
-	return result(env, (int64_t)stats.dirty);
-}
-
 static void times_of(const struct args *a, size_t first, struct timespec out[2])
 {
 	out[0].tv_sec = 0;
@@ -592,9 +556,7 @@ void fs_exports(napi_env env, napi_value exports)
 		{ "scanDirectory", fn_scan_directory }, { "openPath", fn_open_path },
 		{ "openBeneath", fn_open_beneath }, { "close", fn_close }, { "pread", fn_pread },
 		{ "pwrite", fn_pwrite }, { "dataExtents", fn_data_extents }, { "ftruncate", fn_ftruncate },
-		{ "fallocate", fn_fallocate }, { "cloneRange", fn_clone_range }, { "fsync", fn_fsync },
-		{ "syncFilesystem", fn_sync_filesystem },
-		{ "cleanPages", fn_clean_pages }, { "dirtyPages", fn_dirty_pages },
+		{ "fallocate", fn_fallocate }, { "cloneRange", fn_clone_range },
 		{ "setTimes", fn_set_times }, { "chown", fn_chown }, { "chmod", fn_chmod },
 		{ "chmodAt", fn_chmod_at }, { "mkdir", fn_mkdir }, { "mknod", fn_mknod },
 		{ "symlink", fn_symlink }, { "link", fn_link }, { "unlink", fn_unlink },

@@ -1,5 +1,5 @@
 /**
- * The journal's layout on disk (docs/adr/0034-redo-journal.md has the reasons).
+ * The journal's layout on disk (docs/adr/0035-redo-journal.md has the reasons).
  *
  *   two headers, written in turn | record | record | … | whatever was there before
  *

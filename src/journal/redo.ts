@@ -4,7 +4,7 @@
  *
  * How far the operations on names have come is found out by looking (position-search.ts). From
  * there on they are carried out. Content and metadata of what has a place by then are written anew,
- * which changes nothing where they were written before (docs/adr/0034-redo-journal.md).
+ * which changes nothing where they were written before (docs/adr/0035-redo-journal.md).
  *
  * Errors: TARGET_FULL (the journal stays: try again), TARGET_DIVERGED and PEER_MALFORMED (somebody
  * else has changed the target, or the journal says what cannot be).

@@ -190,9 +190,8 @@ export class SourceSession {
         this.#finish(error ?? new SyncError("LINK_LOST", "the target closed the link")),
     });
     const origin = treeName(this.#options.files, this.#options.rootFd);
-    const wanted = { share, subpath, device, origin, ...this.#options.promises };
-    const hello = encodeControl({ ...ourSide(), intent: "send", ...wanted });
-    this.#control.control(FrameType.hello, hello);
+    const wanted = { intent: "send", share, subpath, device, origin, ...this.#options.promises };
+    this.#control.control(FrameType.hello, encodeControl({ ...ourSide(), ...wanted }));
   }
 
   /**
