@@ -18,7 +18,7 @@ import { FrameType, isHoldName, u32 } from "../wire/index.ts";
 import { Errno, type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import type { JournalFile } from "./journal-file.ts";
 import { isNameOperation, nameWindow } from "./progress.ts";
-import { isOperation, Replay, type Survey } from "./replay.ts";
+import { type Inode, isOperation, Replay, type Survey } from "./replay.ts";
 
 /** A place that operations in the window touch. */
 export interface Spot {
@@ -26,9 +26,19 @@ export interface Spot {
   readonly name: Uint8Array;
 }
 
-/** Collects the spots of the window. */
+/** A new file that was written ahead: until this operation on names it lies under its own name. */
+interface Ahead extends Inode {
+  readonly name: Uint8Array;
+  until: number;
+}
+
+/** Collects the spots of the window, and the files that its operations need. */
 export class SpotCollector {
   readonly spots: Spot[] = [];
+  /** Their content is not in the journal: where they are missing they have been used already. */
+  readonly ahead: Ahead[] = [];
+  readonly #open: Map<number, Ahead> = new Map();
+  #nameOperations = 0;
   readonly #seen: Set<string> = new Set();
   readonly #replay: Replay;
   readonly #from: number;
@@ -40,9 +50,20 @@ export class SpotCollector {
 
   see(type: number, bytes: Uint8Array, start: number, end: number): boolean {
     const replay = this.#replay;
-    if (replay.note(type, bytes, start, end) || !isOperation(type)) return true;
+    if (replay.note(type, bytes, start, end)) {
+      this.#noteAhead();
+      return true;
+    }
+    if (!isOperation(type)) return true;
+    if (type === FrameType.place || type === FrameType.remove) {
+      const one = this.#open.get(u32(bytes, start));
+      if (one !== undefined) one.until = this.#nameOperations;
+      this.#open.delete(u32(bytes, start));
+    }
+    if (isNameOperation(type)) this.#nameOperations++;
     const at = replay.nameOperations;
-    if (at > this.#from + nameWindow) return false;
+    // Beyond the window only the ends of what was begun in it are looked for.
+    if (at > this.#from + nameWindow) return this.#open.size > 0;
     if (isNameOperation(type) && at >= this.#from) {
       for (const [parent, name] of touched(replay, type, bytes, start, end)) {
         const key = `${parent}/${Buffer.from(name).toString("latin1")}`;
@@ -53,6 +74,20 @@ export class SpotCollector {
     }
     replay.operate(type, bytes, start, end);
     return true;
+  }
+
+  #noteAhead(): void {
+    const { names, written, inodes } = this.#replay;
+    for (const node of written) {
+      const name = names.staged.get(node)?.name;
+      const inode = inodes.get(node);
+      if (name === undefined || inode === undefined) continue;
+      if (this.#open.has(node)) continue;
+      // Until its end is found it is not needed: it may belong to an epoch that has never come.
+      const one = { name, ...inode, until: -1 };
+      this.#open.set(node, one);
+      this.ahead.push(one);
+    }
   }
 }
 
@@ -116,16 +151,18 @@ export class PositionSearch {
   readonly #of: SearchOptions;
   readonly #from: number;
   readonly #spots: readonly Spot[];
+  readonly #ahead: readonly Ahead[];
   readonly #stat: Float64Array = new Float64Array(statSlots);
   /** Index of the spot that was not right last: mostly it still is not. */
   #wrong = 0;
   #isFound = false;
 
-  constructor(options: SearchOptions, survey: Survey, spots: readonly Spot[]) {
+  constructor(options: SearchOptions, survey: Survey, { spots, ahead }: SpotCollector) {
     this.#of = options;
     this.replay = new Replay(options.file);
     this.#from = survey.markedNames;
     this.#spots = spots;
+    this.#ahead = ahead;
   }
 
   see(type: number, bytes: Uint8Array, start: number, end: number): boolean {
@@ -143,7 +180,10 @@ export class PositionSearch {
   /** The end of the journal has been reached, or the position. Throws TARGET_DIVERGED. */
   settle(): void {
     if (this.#isFound || this.#isHere(undefined)) return;
-    throw new SyncError("TARGET_DIVERGED", "the target is not as its journal says it was left");
+    const spot = this.#spots[this.#wrong];
+    const what =
+      spot === undefined ? "" : ` (${this.replay.tree.childPath(spot.parent, spot.name)})`;
+    throw new SyncError("TARGET_DIVERGED", `it is not as its journal says it was left${what}`);
   }
 
   /** Before the operation, or in its middle, when it takes several names away. */
@@ -165,6 +205,7 @@ export class PositionSearch {
     const directories = new Directories(files, rootFd, tree, {
       detachedName: (node) => (names.held.has(node) ? holdName(node) : undefined),
     });
+    if (!this.#ahead.every((one) => this.#isThere(one))) return false;
     const count = this.#spots.length;
     let at = count;
     for (let i = 0; i < count && at === count; i++) {
@@ -192,6 +233,14 @@ export class PositionSearch {
     return this.#isSame(node);
   }
 
+  /** As far as it is still needed. */
+  #isThere({ name, ino, gen, until }: Ahead): boolean {
+    if (this.replay.nameOperations > until) return true;
+    const stat = this.#stat;
+    if (this.#of.files.identifyAt(this.#of.rootFd, name, stat) < 0) return false;
+    return ino === stat[Stat.ino] && isGeneration(gen, stat[Stat.gen]!);
+  }
+
   /** The node that is to be there, or 0. */
   #expected(parent: number, name: Uint8Array): number {
     const { tree, names } = this.replay;
@@ -211,9 +260,13 @@ export class PositionSearch {
     if (known === undefined) {
       return (stat[Stat.mode]! & Mode.typeMask) === (tree.mode[node]! & Mode.typeMask);
     }
-    const isGen = known.gen === 0 || stat[Stat.gen] === 0 || known.gen === stat[Stat.gen];
-    return known.ino === stat[Stat.ino] && isGen;
+    return known.ino === stat[Stat.ino] && isGeneration(known.gen, stat[Stat.gen]!);
   }
+}
+
+/** One of them may not be known. */
+function isGeneration(a: number, b: number): boolean {
+  return a === 0 || b === 0 || a === b;
 }
 
 /** What is not as before while one operation is carried out. */

@@ -43,7 +43,7 @@ export function redo(options: RedoOptions): Redone | undefined {
   if (survey.commit === undefined) return undefined;
   const spots = new SpotCollector(survey, file);
   file.each((...frame) => spots.see(...frame));
-  const search = new PositionSearch(options, survey, spots.spots);
+  const search = new PositionSearch(options, survey, spots);
   file.each((...frame) => search.see(...frame));
   search.settle();
   const pass = new RedoPass(options, survey, search);
