@@ -69,6 +69,7 @@ import "../src/descriptors/descriptor-cache.test.ts";
 import "../src/descriptors/tree-scan.test.ts";
 import "../src/ignore/patterns.test.ts";
 import "../src/ignore/rule-chain.test.ts";
+import "../src/journal/redo.test.ts";
 import "../src/model/mount-log.test.ts";
 import "../src/model/mount-table.test.ts";
 import "../src/model/problem.test.ts";

@@ -12,7 +12,7 @@
  */
 import { holdName } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
-import { Directories } from "../descriptors/index.ts";
+import { Directories, ESTALE } from "../descriptors/index.ts";
 import { rootId } from "../tree/index.ts";
 import { FrameType, isHoldName, u32 } from "../wire/index.ts";
 import { Errno, type Files, Mode, Stat, statSlots } from "../world/index.ts";
@@ -296,8 +296,10 @@ function changeOf(
   return { removed, parent: isReplaced ? parent : 0, name };
 }
 
+/** There is nothing; or, with ESTALE, the directory is new and has no place yet. */
 function isGone(result: number): boolean {
-  return result === -Errno.ENOENT || result === -Errno.ENOTDIR || result === -Errno.ELOOP;
+  const isAbsent = result === -Errno.ENOENT || result === -ESTALE;
+  return isAbsent || result === -Errno.ENOTDIR || result === -Errno.ELOOP;
 }
 
 function isEqual(a: Uint8Array, b: Uint8Array): boolean {

@@ -1,0 +1,100 @@
+/** A process that dies after any of the operations of an epoch: whoever comes next finishes it. */
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { Applier } from "../apply/index.ts";
+import { ProblemLog } from "../model/index.ts";
+import { rootId, Tree } from "../tree/index.ts";
+import { decodeCommit, decodeOperation, FrameReader, FrameType, OpWriter } from "../wire/index.ts";
+import { Open } from "../world/index.ts";
+import { native, nodeWorld } from "../world/node/index.ts";
+import { Journal, JournalFile, recover, type RecordedEpoch } from "./index.ts";
+
+const folder = 0o040755;
+const none: Uint8Array = new Uint8Array(0);
+const bootId = "this one";
+
+/** An epoch as it is held. */
+function epochOf(write: (writer: OpWriter) => void): RecordedEpoch {
+  const frames: [type: number, bytes: Uint8Array][] = [];
+  let commit: RecordedEpoch["commit"];
+  const reader = new FrameReader((type, bytes, start, end) => {
+    if (type === FrameType.commit) commit = decodeCommit(bytes, start, end);
+    else frames.push([type, bytes.slice(start, end)]);
+  });
+  const writer = new OpWriter((piece) => reader.push(piece));
+  write(writer);
+  writer.commit(2, 0, 1000);
+  writer.flush();
+  return {
+    bytes: frames.reduce((sum, [, bytes]) => sum + bytes.length + 5, 0),
+    commit,
+    each: (visit) => {
+      for (const [type, bytes] of frames) visit(type, bytes, 0, bytes.length);
+    },
+  };
+}
+
+/** Records the epoch, carries out so many of its operations, dies, recovers; gives the target. */
+function crash(epoch: RecordedEpoch, count: number, look: (target: string) => void): void {
+  const base = mkdtempSync(join(tmpdir(), "lockstep-redo-"));
+  const files = native();
+  const open = (name: string): number => {
+    mkdirSync(join(base, name));
+    return files.openPath(Buffer.from(join(base, name)), Open.read | Open.directory);
+  };
+  const [rootFd, dirFd] = [open("target"), open("state")];
+  const { hashes } = nodeWorld({ write: () => {} });
+  const place = { files, dirFd, name: "journal", path: join(base, "target"), hashes, bootId };
+  try {
+    const problems = new ProblemLog(() => {});
+    const tree = new Tree();
+    const applier = new Applier(files, rootFd, tree, problems);
+    const file = JournalFile.open(place);
+    file.writeHeader({ cut: { epoch: 1, wallMs: 1, isFuzzy: false }, isSynced: false }, true);
+    const journal = new Journal({ files, rootFd, tree, applier, file, durability: "process" });
+    journal.record([epoch]);
+    let done = 0;
+    epoch.each((type, bytes, start, end) => {
+      if (done++ >= count) return;
+      journal.before(type, bytes, start);
+      decodeOperation(type, bytes, start, end, applier);
+    });
+    journal.abandon();
+    applier.close();
+    const again = JournalFile.openExisting(place)!;
+    const recovery = recover({ files, rootFd, file: again, problems, bootId });
+    assert.equal(recovery.lost, "", `after ${count} operations`);
+    assert.equal(recovery.cut?.epoch, 2);
+    again.close();
+    look(join(base, "target"));
+  } finally {
+    files.close(rootFd);
+    files.close(dirFd);
+    rmSync(base, { recursive: true });
+  }
+}
+
+test("folders that are announced long before they have their place are no surprise", () => {
+  const epoch = epochOf((writer) => {
+    const name = (text: string): Uint8Array => Buffer.from(text);
+    // As a target is told of a repository: what is new, and then where it goes.
+    writer.create(2, folder, 0, none);
+    writer.create(3, folder, 0, none);
+    writer.place(2, rootId, name("first"));
+    writer.create(4, 0o120777, 0, name("nowhere"));
+    writer.place(4, 2, name("link"));
+    writer.place(3, rootId, name("second"));
+    writer.create(5, folder, 0, none);
+    writer.place(5, 3, name("below"));
+  });
+  for (let count = 0; count <= 8; count++) {
+    crash(epoch, count, (target) => {
+      for (const path of ["first", "second", "second/below"]) {
+        assert.ok(existsSync(join(target, path)), `${path} after ${count} operations`);
+      }
+    });
+  }
+});
