@@ -10,7 +10,8 @@ import { makeHome, runProgram, Running, scratchFolder } from "../cli/program.ts"
 export interface LinkPair {
   source: string;
   target: string;
-  serve: () => Promise<Running>;
+  /** `serve` with further arguments. */
+  serve: (...args: string[]) => Promise<Running>;
   /** `sync SOURCE URL` with further arguments. */
   sync: (...args: string[]) => Running;
   /** `verify SOURCE URL` with further arguments. */
@@ -23,11 +24,11 @@ export interface LinkPair {
 }
 
 export interface LinkPlace {
-  /** Where the target listens. */
-  readonly address: string;
+  /** Where the target listens; a free port of loopback when absent. */
+  readonly address?: string;
   /** Put before what runs on each device. */
-  readonly near: readonly string[];
-  readonly far: readonly string[];
+  readonly near?: readonly string[];
+  readonly far?: readonly string[];
 }
 
 /** On loopback, unless there is another place. */
@@ -48,9 +49,12 @@ export async function linkPair(context: TestContext, place?: LinkPlace): Promise
   await run(near, "peers", "add", farId, "--name", "far", "--address", address);
   await run(far, "peers", "add", nearId, "--name", "near");
   await run(far, "peers", "grant", nearId, "x", "--send");
-  const serve = async (): Promise<Running> => {
+  const serve = async (...more: string[]): Promise<Running> => {
     const args = ["serve", "--json", "--listen", address, "--share", `x=${target}`];
-    const running = new Running(context, args, { home: far, prefix: place?.far ?? [] });
+    const running = new Running(context, [...args, ...more], {
+      home: far,
+      prefix: place?.far ?? [],
+    });
     await running.said(/\n/);
     return running;
   };

@@ -24,13 +24,18 @@ export function findPython(prefix: readonly string[]): string | undefined {
   });
 }
 
+/** The path of a Python program of this folder, for users with a way to this checkout. */
+export function programOf(name: string): string {
+  return fileURLToPath(new URL(`../../../test/workloads/${name}`, import.meta.url));
+}
+
 /** Runs `name` of test/workloads and gives what it printed; rejects unless its exit code is 0. */
 export function runPython(
   name: string,
   args: readonly string[],
   options: { readonly prefix: readonly string[]; readonly cwd: string },
 ): Promise<string> {
-  const path = fileURLToPath(new URL(`../../../test/workloads/${name}`, import.meta.url));
+  const path = programOf(name);
   const python = findPython(options.prefix) ?? "python3";
   const line = [...options.prefix, python, "-", ...args];
   return runCommand(line[0]!, line.slice(1), {

@@ -1,0 +1,135 @@
+/**
+ * The target's filesystem is filled up at random moments by a file of the test's own, while a
+ * database is written at the source, and freed again: with space kept free, so that the mirror
+ * waits in time (TARGET_LOW), and without, so that an epoch finds no space in its middle
+ * (TARGET_FULL). Meanwhile the target is promoted, its process running or killed: what is promoted
+ * is sound, or promoting is refused for lack of space. When the file has gone the mirror goes on by
+ * itself, and is equal in the end.
+ *
+ * The state directory, with the journal, is on the same filesystem as the target or on another one.
+ * Variables: kill-moments.ts.
+ */
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { cpSync, mkdirSync, rmSync, statfsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { test, type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { drawSeed, killCount, KillMoments, onlyLarge, somewhat } from "./kill-moments.ts";
+import { Children, sqliteLedger, whyNoSqlite } from "./ledger-database.ts";
+import { linkPair, type LinkPair } from "./link-pair.ts";
+
+const diskMebibytes = 48;
+const busyMsMax = 400;
+const haltMsMax = 20_000;
+
+/** Makes a file grow, and begins anew: what needs space at the target. Argument: the file. */
+const grower = `
+while :; do
+  : > "$1"
+  for step in $(seq 40); do head -c 65536 /dev/urandom >> "$1"; sleep 0.02; done
+done`;
+
+/** A small filesystem below the target, and below the target's state if that `isShared`. */
+class Disk {
+  readonly #mounted: string[] = [];
+  #folder = "";
+
+  /** To be made before the folders: what is mounted there has to go first. */
+  constructor(context: TestContext) {
+    context.after(() => {
+      for (const at of this.#mounted) execFileSync("umount", ["-l", at]);
+    });
+  }
+
+  put(pair: LinkPair, isShared: boolean): void {
+    this.#folder = join(dirname(pair.target), "disk");
+    mkdirSync(this.#folder);
+    this.#mount(this.#folder, "-t", "tmpfs", "-o", `size=${diskMebibytes}m`, "tmpfs");
+    for (const folder of isShared ? [pair.target, pair.far] : [pair.target]) {
+      const inside = join(this.#folder, folder === pair.far ? "far" : "target");
+      cpSync(folder, inside, { recursive: true });
+      this.#mount(folder, "--bind", inside);
+    }
+  }
+
+  #mount(at: string, ...args: string[]): void {
+    execFileSync("mount", [...args, at]);
+    this.#mounted.unshift(at);
+  }
+
+  get #filler(): string {
+    return join(this.#folder, "filler");
+  }
+
+  /** All but a few blocks. */
+  fill(): void {
+    const { bavail, bsize } = statfsSync(this.#folder);
+    const bytes = Math.max(1, bavail - 4) * bsize;
+    // What is written meanwhile may take it first.
+    execFileSync("sh", ["-c", `fallocate -l ${bytes} '${this.#filler}' || :`], { stdio: "ignore" });
+  }
+
+  free(): void {
+    rmSync(this.#filler, { force: true });
+  }
+}
+
+const skip = process.getuid?.() === 0 ? whyNoSqlite() : "needs root, to mount a tmpfs";
+const count = killCount(1);
+/** In `npm test` a promise is seen in one of two ways each. */
+const isSmall = killCount(0) === 0;
+
+for (const [what, minFree, code] of [
+  ["waits before it is full", "4M", "TARGET_LOW"],
+  ["is full in the middle of an epoch", "0", "TARGET_FULL"],
+] as const) {
+  for (const isShared of [false, true]) {
+    const where = isShared ? "with its state" : "and its state elsewhere";
+    const name = `the target ${what}, ${where}, ${count} times, and goes on by itself`;
+    const isLeftOut = isSmall && isShared === (code === "TARGET_FULL");
+    test(name, { skip: isLeftOut ? onlyLarge : skip }, async (context) => {
+      const random = drawSeed(context);
+      const disk = new Disk(context);
+      const pair = await linkPair(context);
+      disk.put(pair, isShared);
+      const serveArgs = ["--min-free", minFree];
+      const moments = await KillMoments.make(context, pair, sqliteLedger("DELETE"), { serveArgs });
+      const growing = new Children(context);
+      await moments.begin();
+      for (let moment = 1; moment <= count; moment++) {
+        const path = join(pair.source, "growing");
+        growing.start("bash", ["-c", grower, "grower", path]);
+        await somewhat(random, busyMsMax);
+        const before = haltCount(moments, code);
+        const limit = performance.now() + haltMsMax;
+        while (haltCount(moments, code) === before) {
+          assert.ok(performance.now() < limit, `never ${code}: ${moments.syncing.stdout}`);
+          disk.fill();
+          await sleep(20);
+        }
+        await somewhat(random, busyMsMax);
+        const isKilled = random.below(2) === 0;
+        if (isKilled) {
+          moments.serving.kill("SIGKILL");
+          await moments.serving.end();
+        }
+        const how = `moment ${moment}, ${isKilled ? "killed" : "running"}`;
+        const isPromoted = await moments.look(`${how}, full`, async () => {}, code);
+        disk.free();
+        await growing.kill();
+        // What was refused for lack of space is no longer, and nothing is left half done.
+        if (isPromoted === undefined) await moments.look(`${how}, freed`);
+        if (isKilled) await moments.serve();
+        await moments.untilEqual();
+      }
+      await moments.finish();
+      moments.conclude({ mayBeFuzzy: true });
+    });
+  }
+}
+
+function haltCount({ syncing }: KillMoments, code: string): number {
+  const lines = syncing.stdout.split("\n");
+  return lines.filter((line) => line.includes('"event":"halt"') && line.includes(code)).length;
+}
