@@ -1,10 +1,10 @@
 /** The end of a file that grows while a delta of it is made. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { rootId, Tree } from "../tree/index.ts";
+import { ExtentList, rootId, Tree } from "../tree/index.ts";
 import { decodeOperation, FrameReader, OpWriter } from "../wire/index.ts";
 import { type Files, Mode, Stat } from "../world/index.ts";
-import { ContentReader } from "./content-reader.ts";
+import { ContentReader, startReading } from "./content-reader.ts";
 import { DirtySet } from "./dirty-set.ts";
 
 /** A reader of one file, which the target has with `targetBytes`; `size` is what fstat tells. */
@@ -15,7 +15,7 @@ function readerOf(targetBytes: number, size: number) {
   tree.size[node] = targetBytes;
   const cuts: number[] = [];
   const sink = new Proxy(
-    { truncate: (_node: number, at: number) => void cuts.push(at) },
+    { truncate: (_node: number, at: number) => void cuts.push(at), zero: () => {} },
     { get: (target, name): unknown => Reflect.get(target, name) },
   );
   const frames = new FrameReader((type, bytes, start, end) =>
@@ -23,6 +23,7 @@ function readerOf(targetBytes: number, size: number) {
   );
   const writer = new OpWriter((piece) => frames.push(piece));
   const files = {
+    dataExtents: () => 0,
     fstat: (_fd: number, out: Float64Array) => {
       out[Stat.size] = size;
       return 0;
@@ -39,7 +40,14 @@ function readerOf(targetBytes: number, size: number) {
     writer.flush();
     return result;
   };
-  return { node, tree, dirty, cuts, told, end };
+  const hole = (from: number, to: number): number => {
+    const extents = new ExtentList();
+    extents.add(from, to);
+    const result = reader.read(startReading(node, extents), 3);
+    writer.flush();
+    return result;
+  };
+  return { node, tree, dirty, cuts, told, end, hole };
 }
 
 test("a size that grew behind the reader is not told before the bytes that belong to it", () => {
@@ -68,4 +76,13 @@ test("a size that was read to is told, and what was told of it is done with", ()
     assert.ok(!dirty.conflict);
     assert.deepEqual(told(), []);
   }
+});
+
+test("a hole at the end is no past state when a write behind it is told later", () => {
+  const { node, dirty, cuts, hole } = readerOf(27, 1 << 20);
+  assert.equal(hole(0, 65536), 1);
+  assert.deepEqual(cuts, [65536]);
+  dirty.conflict = false;
+  dirty.addChanged(node, 131072, 1 << 20);
+  assert.ok(dirty.conflict);
 });

@@ -91,6 +91,9 @@ export class ContentReader {
       // Of an extent beyond the end nothing is known, nor of what is before it.
       if (to === Infinity ? synced !== size : end > synced && end > from) {
         this.#truncate(node, end);
+        // The hole at the end is there only if the file reached so far before, and not because of a
+        // write further behind that has not been told yet.
+        if (to !== Infinity) this.#dirty.noteRead(node, end, Infinity);
       }
       // The size was asked for in this very call, or just before it: after everything that is
       // known to have happened.

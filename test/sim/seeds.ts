@@ -52,6 +52,7 @@ export const keptSeeds: readonly KeptSeed[] = [
       "was left to the next epoch, and the cut closed without it",
   },
   { seed: 81, faults: faultKinds, found: sameTick },
+  { seed: 60102, faults: faultKinds, found: "a hole at the end, of a write that was told later" },
   { seed: 2399, faults: faultKinds, found: sameTick },
   {
     seed: 31134,
