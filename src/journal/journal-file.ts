@@ -9,7 +9,15 @@
  */
 import { assert, SyncError } from "../base/index.ts";
 import { FrameReader } from "../wire/index.ts";
-import { Errno, errnoName, type Files, type Hashes, Open } from "../world/index.ts";
+import {
+  Errno,
+  errnoName,
+  type Files,
+  type Hashes,
+  Open,
+  Stat,
+  statSlots,
+} from "../world/index.ts";
 import {
   decodeHeader,
   encodeHeader,
@@ -94,7 +102,12 @@ export class JournalFile {
     if (fd === -Errno.ENOENT && flags === 0) return undefined;
     if (fd < 0) throw unusable("open the journal", fd);
     const file = new JournalFile(place, fd);
-    file.#load();
+    try {
+      file.#load();
+    } catch (error) {
+      file.close();
+      throw error;
+    }
     return file;
   }
 
@@ -129,15 +142,22 @@ export class JournalFile {
     this.#walk(undefined);
   }
 
-  /** Puts down the target's state. `isNew`: the records so far do not count any more. */
+  /**
+   * Puts down the target's state. `isNew`: the records so far do not count any more. Waits for the
+   * disk when this or what it replaces is believed after the machine's death: what is done to the
+   * target next may get to the disk before it otherwise.
+   */
   writeHeader(change: Partial<JournalHeader>, isNew = false): void {
     const { generation } = this.#header;
     const { path, bootId } = this.#place;
-    const next = isNew ? generation + 1 : generation;
+    const next = isNew ? (generation + 1) >>> 0 : generation;
     const header = { ...this.#header, path, bootId, ...change, generation: next };
     const slot = encodeHeader(header, this.#serial + 1, this.#place.hashes);
     const at = ((this.#serial + 1) % 2) * headerSlotBytes;
+    // Where no header was whole generations begin anew, and would find records of their number.
+    if (this.#serial === 0) this.trim();
     this.#put(slot, slot.length, at);
+    if (outlivesMachine(this.#header) || outlivesMachine(header)) this.sync();
     this.#serial++;
     this.#header = header;
     if (!isNew) return;
@@ -155,6 +175,14 @@ export class JournalFile {
   /** Gives back the space for records; there are none. */
   trim(): void {
     this.#place.files.ftruncate(this.#fd, headerBytes);
+  }
+
+  /** Nobody has used it since `trim`. */
+  get isTrimmed(): boolean {
+    const stat = new Float64Array(statSlots);
+    const result = this.#place.files.fstat(this.#fd, stat);
+    if (result < 0) throw unusable("read the journal", result);
+    return stat[Stat.size]! <= headerBytes;
   }
 
   #put(bytes: Uint8Array, length: number, at: number): void {
@@ -303,6 +331,10 @@ export class JournalFile {
   close(): void {
     this.#place.files.close(this.#fd);
   }
+}
+
+function outlivesMachine({ durability, isSynced }: JournalHeader): boolean {
+  return durability === "power" || isSynced;
 }
 
 /** One hash over pieces that come one after the other. */

@@ -111,7 +111,9 @@ interface HeaderText extends JournalHeader {
 /** One slot: u32 length, 8 bytes of hash, JSON. */
 export function encodeHeader(header: JournalHeader, serial: number, hashes: Hashes): Uint8Array {
   const slot = new Uint8Array(headerSlotBytes);
-  const text = Buffer.from(JSON.stringify({ ...header, serial }));
+  // A path may have characters that JSON writes as six.
+  const path = Buffer.from(header.path).toString("base64");
+  const text = Buffer.from(JSON.stringify({ ...header, path, serial }));
   if (text.length + 12 > headerSlotBytes) {
     throw new SyncError("STATE_UNUSABLE", "the target's path is too long for its journal");
   }
@@ -127,5 +129,6 @@ export function decodeHeader(slot: Uint8Array, hashes: Hashes): HeaderText | und
   const text = slot.subarray(12, 12 + length);
   const hash = hashes.sha256(text);
   for (let i = 0; i < hashBytes; i++) if (slot[4 + i] !== hash[i]) return undefined;
-  return JSON.parse(Buffer.from(text).toString("utf8")) as HeaderText;
+  const header = JSON.parse(Buffer.from(text).toString("utf8")) as HeaderText;
+  return { ...header, path: Buffer.from(header.path, "base64").toString("utf8") };
 }

@@ -49,12 +49,15 @@ export interface JournalOptions {
   readonly applier: Applier;
   readonly file: JournalFile;
   readonly durability: Durability;
+  /** Of a generation, instead of what is usual. */
+  readonly recordBytesMax?: number;
 }
 
 export class Journal {
   readonly #of: JournalOptions;
   readonly #file: JournalFile;
   readonly #isPower: boolean;
+  readonly #recordBytesMax: number;
   readonly #notes: NoteWriter = new NoteWriter();
   readonly #stat: Float64Array = new Float64Array(statSlots);
   /** Nodes that this generation has described, by their birth numbers. */
@@ -78,6 +81,7 @@ export class Journal {
     this.#of = options;
     this.#file = options.file;
     this.#isPower = options.durability === "power";
+    this.#recordBytesMax = options.recordBytesMax ?? (this.#isPower ? powerBytes : processBytes);
     this.#cut = options.file.header.cut;
     this.#progress = new Progress(options.applier, (operations, nameOperations) => {
       putMark(this.#file, options, operations, nameOperations);
@@ -120,7 +124,6 @@ export class Journal {
       if (this.#cut !== undefined) {
         if (isSynced) syncTarget(this.#of);
         this.#renew(isSynced);
-        if (isSynced) this.#file.sync();
         this.#file.trim();
       }
     } catch (error) {
@@ -219,7 +222,7 @@ export class Journal {
     return {
       fd,
       at,
-      end: this.#file.start + processBytes,
+      end: this.#file.start + this.#recordBytesMax,
       generation: this.#file.generation,
       number,
     };
@@ -244,20 +247,20 @@ export class Journal {
     if (!this.#isBegun) return true;
     if (!this.#file.hasRecords) return false;
     if (this.#isAlone || this.#progress.nameOperations >= nameWindow) return true;
-    return this.#file.recordBytes + bytes > (this.#isPower ? powerBytes : processBytes);
+    return this.#file.recordBytes + bytes > this.#recordBytesMax;
   }
 
   /** All that was recorded has been carried out. */
   #checkpoint(): void {
-    if (!this.#isBegun) this.#file.allocate();
     if (this.#isPower) syncTarget(this.#of);
+    const isFirst = !this.#isBegun;
     this.#renew();
+    if (isFirst) this.#file.allocate();
   }
 
   #renew(isSynced = false): void {
     const { durability, tree } = this.#of;
     this.#file.writeHeader({ cut: this.#cut, durability, isSynced }, true);
-    if (this.#isPower) this.#file.sync();
     this.#isBegun = true;
     this.#described.clear();
     this.#firstBirth = tree.birthCount;
@@ -389,6 +392,7 @@ export class Journal {
         ino: this.#stat[Stat.ino]!,
         gen: this.#stat[Stat.gen]!,
         isKept: staged.isKept,
+        size: tree.size[node]!,
         text: isFile ? (name ?? noName) : staged.symlinkTarget,
       });
     }

@@ -3,7 +3,7 @@
  * record of this generation has named so far, and the new files that were written ahead of them.
  *
  * Node: id, mode, size, inode and generation at the target, time. Name: node, parent, name. Staged:
- * id, mode, device, and of a file its name in the root, of a link where it leads.
+ * id, mode, device, and of a file its size and name in the root, of a link where it leads.
  */
 import { f64, u32 } from "../wire/index.ts";
 import { NoteType } from "./journal-format.ts";
@@ -49,7 +49,7 @@ export class NoteWriter {
   }
 
   staged(note: StagedNote): void {
-    const at = this.#begin(NoteType.staged, 32 + note.text.length);
+    const at = this.#begin(NoteType.staged, 40 + note.text.length);
     const view = this.#view;
     view.setUint32(at, note.node, true);
     view.setUint32(at + 4, note.mode, true);
@@ -57,7 +57,8 @@ export class NoteWriter {
     view.setFloat64(at + 16, note.ino, true);
     view.setUint32(at + 24, note.gen, true);
     view.setUint32(at + 28, note.isKept ? 1 : 0, true);
-    this.#bytes.set(note.text, at + 32);
+    view.setFloat64(at + 32, note.size, true);
+    this.#bytes.set(note.text, at + 40);
   }
 
   attributes(node: number, attributes: Uint8Array): void {
@@ -116,6 +117,8 @@ export interface StagedNote {
   readonly gen: number;
   /** It lies under a key: see `Applier.keep`. */
   readonly isKept: boolean;
+  /** Of what is written already. */
+  readonly size: number;
   /** Of a file: its name in the root; of a symbolic link: where it leads. */
   readonly text: Uint8Array;
 }
@@ -164,7 +167,8 @@ export function decodeNote(
         ino: f64(bytes, start + 16),
         gen: u32(bytes, start + 24),
         isKept: u32(bytes, start + 28) === 1,
-        text: bytes.slice(start + 32, end),
+        size: f64(bytes, start + 32),
+        text: bytes.slice(start + 40, end),
       });
       return true;
     case NoteType.attributes:

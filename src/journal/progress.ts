@@ -52,12 +52,18 @@ export class Progress {
     return this.#nameOperations;
   }
 
-  /** Begins with this operation. */
+  /** Begins with this operation, as if all before it were marked. */
   startAt(operations: number, nameOperations: number): void {
     this.#operations = operations;
     this.#nameOperations = nameOperations;
     this.#markedNames = nameOperations;
     this.#copied.clear();
+  }
+
+  /** Goes on with this operation; what has been marked, and copied since, is as before. */
+  goTo(operations: number, nameOperations: number): void {
+    this.#operations = operations;
+    this.#nameOperations = nameOperations;
   }
 
   /** This operation is going to be carried out. */

@@ -6,8 +6,10 @@
  * machine has been started anew.
  * Errors: TARGET_FULL: free space and try again. JOURNAL_FAILED.
  */
+import { removeOwnNames } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import type { ProblemLog } from "../model/index.ts";
+import { keepKeyOf } from "../wire/index.ts";
 import { errnoName, type Files } from "../world/index.ts";
 import type { Cut } from "./journal-format.ts";
 import type { JournalFile } from "./journal-file.ts";
@@ -41,13 +43,15 @@ export function recover(options: RecoverOptions): Recovery {
   try {
     const redone = redo(options);
     const cut = redone?.cut ?? header.cut;
-    if (redone === undefined) return { cut, redone: 0, lost: "" };
+    if (redone === undefined) {
+      if (cut !== undefined && !file.isTrimmed) removeHoldNames(options);
+      return { cut, redone: 0, lost: "" };
+    }
     if (header.durability === "power") {
       const synced = options.files.syncFilesystem(options.rootFd);
       if (synced < 0) throw new SyncError("TARGET_DIVERGED", `to disk: ${errnoName(synced)}`);
     }
     file.writeHeader({ cut, isSynced: false }, true);
-    if (header.durability === "power") file.sync();
     return { cut, redone: redone.operations, lost: "" };
   } catch (error) {
     // What can be mended is tried again with the same journal.
@@ -56,6 +60,11 @@ export function recover(options: RecoverOptions): Recovery {
     if (!(error instanceof SyncError) || isMendable(error.code)) throw error;
     return give(options, error.message);
   }
+}
+
+/** New files may have got theirs for a record that was not put down any more. */
+function removeHoldNames({ files, rootFd }: RecoverOptions): void {
+  removeOwnNames(files, rootFd, (name) => keepKeyOf(name) === undefined);
 }
 
 function give({ file }: RecoverOptions, lost: string): Recovery {

@@ -47,13 +47,15 @@ export function redo(options: RedoOptions): Redone | undefined {
   file.each((...frame) => search.see(...frame));
   search.settle();
   const pass = new RedoPass(options, survey, search);
+  let isDone = false;
   try {
     pass.begin();
     file.each((...frame) => pass.repeat(...frame));
     pass.turn();
     file.each((...frame) => pass.goOn(...frame));
+    isDone = true;
   } finally {
-    pass.close();
+    pass.close(isDone);
   }
   const { epoch, wallMs, flags } = survey.commit;
   const isFuzzy = (flags & CommitFlag.fuzzy) !== 0;
@@ -108,7 +110,7 @@ class RedoPass {
     removeOwnNames(files, rootFd, (name) => {
       return keepKeyOf(name) === undefined && !owned.has(latin1(name));
     });
-    this.#progress.startAt(0, 0);
+    this.#progress.startAt(this.#survey.markedOperations, this.#survey.markedNames);
   }
 
   #isThere(name: Uint8Array): boolean {
@@ -124,7 +126,7 @@ class RedoPass {
       const node = u32(bytes, start);
       if (this.#isToRepeat(node, at)) {
         this.#freshen(type, node, at);
-        this.#progress.startAt(at, this.#nameOperations);
+        this.#progress.goTo(at, this.#nameOperations);
         this.#carryOut(type, bytes, start, end);
       }
     }
@@ -171,7 +173,7 @@ class RedoPass {
     const at = this.#operations++;
     if (isNameOperation(type)) this.#nameOperations++;
     if (at < this.#position) {
-      if (at === this.#position - 1) this.#progress.startAt(at + 1, this.#nameOperations);
+      if (at === this.#position - 1) this.#progress.goTo(at + 1, this.#nameOperations);
       return true;
     }
     if (type === FrameType.create) this.#replay.bornAt.set(u32(bytes, start), at);
@@ -185,12 +187,15 @@ class RedoPass {
     decodeOperation(type, bytes, start, end, this.#applier);
   }
 
-  /** What waits without a name belongs to an epoch that never came; the root keeps its time. */
-  close(): void {
+  /**
+   * What waits without a name belongs to an epoch that never came, unless it is not `isDone`: then
+   * whoever tries again needs it. The root keeps its time.
+   */
+  close(isDone: boolean): void {
     const { files, rootFd } = this.#of;
     const stat = new Float64Array(statSlots);
     const known = files.statAt(rootFd, noName, stat);
-    this.#applier.close();
+    this.#applier.close(!isDone);
     if (known < 0) return;
     files.setTimes(rootFd, noName, stat[Stat.mtimeSec]!, stat[Stat.mtimeNsec]!);
   }

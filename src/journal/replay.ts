@@ -63,8 +63,10 @@ export class Survey {
   markedNames = 0;
   /** The last one. */
   commit: Commit | undefined;
-  /** Indexes of the operations on content of each node that the journal announces. */
+  /** Of nodes that the journal announces: their first operations on content since each time. */
   readonly #content: Map<number, number[]> = new Map();
+  /** Announced, without content since. */
+  readonly #blank: Set<number> = new Set();
   readonly #notes: Notes = {
     ...deafNotes,
     mark: (operations, nameOperations) => {
@@ -79,14 +81,22 @@ export class Survey {
     if (type === FrameType.commit) this.commit = decodeCommit(bytes, start, end);
     if (!isOperation(type)) return true;
     if (type === FrameType.create) this.#announce(u32(bytes, start));
-    if (isContentOperation(type)) this.#content.get(u32(bytes, start))?.push(this.operationCount);
+    if (isContentOperation(type)) this.#seeContent(u32(bytes, start));
     if (isNameOperation(type)) this.nameCount++;
     this.operationCount++;
     return true;
   }
 
   #announce(node: number): void {
-    if (!this.#content.has(node)) this.#content.set(node, []);
+    this.#blank.add(node);
+  }
+
+  /** Few of its operations count, however many there are. */
+  #seeContent(node: number): void {
+    if (!this.#blank.delete(node)) return;
+    const known = this.#content.get(node);
+    if (known === undefined) this.#content.set(node, [this.operationCount]);
+    else known.push(this.operationCount);
   }
 
   /** The first operation on the content of a node that was announced at `bornAt`. */
@@ -115,7 +125,7 @@ export class Replay {
   nameOperations = 0;
   /** Notes that announce a node. */
   announcements = 0;
-  readonly #onNames: Operations;
+  readonly #onTree: Operations;
   readonly #announced: Notes = { ...deafNotes, staged: (note) => this.#staged(note) };
 
   /**
@@ -134,7 +144,7 @@ export class Replay {
         this.written.delete(node);
       },
     });
-    this.#onNames = {
+    this.#onTree = {
       ...deafOperations,
       create: (node, mode, rdev, target) => {
         names.created(node, mode, rdev, target);
@@ -143,6 +153,11 @@ export class Replay {
       place: (node, parent, name) => names.placed(node, parent, name.slice()),
       link: (node, parent, name) => names.linked(node, parent, name.slice()),
       unlink: (parent, name) => names.unlinked(parent, name),
+      write: (node, position, _, start, end) => this.#grow(node, position + end - start),
+      clone: (node, position, _, length) => this.#grow(node, position + length),
+      truncate: (node, size) => {
+        if (tree.isLive(node)) tree.size[node] = size;
+      },
       remove: (node) => names.removed(node),
       detach: (node) => names.detached(node),
       rename: (fromParent, fromName, toParent, toName, exchange) => {
@@ -171,9 +186,15 @@ export class Replay {
     return decodeNote(type, bytes, start, end, this.#announced);
   }
 
-  /** Takes in one operation, of which only names count. */
+  /** Where a file ends decides what ZERO and CLONE do. */
+  #grow(node: number, end: number): void {
+    const { size } = this.tree;
+    if (this.tree.isLive(node)) size[node] = Math.max(size[node]!, end);
+  }
+
+  /** Takes in one operation, of which only names and sizes count. */
   operate(type: number, bytes: Uint8Array, start: number, end: number): void {
-    decodeOperation(type, bytes, start, end, this.#onNames);
+    decodeOperation(type, bytes, start, end, this.#onTree);
     this.operations++;
     if (isNameOperation(type)) this.nameOperations++;
   }
@@ -197,7 +218,7 @@ export class Replay {
     if (tree.names.find(parent, name) === 0) tree.addName(parent, name, node);
   }
 
-  #staged({ node, mode, rdev, ino, gen, isKept, text }: StagedNote): void {
+  #staged({ node, mode, rdev, ino, gen, isKept, size, text }: StagedNote): void {
     const { names, tree } = this;
     const isFile = (mode & Mode.typeMask) === Mode.regular;
     if (!tree.isLive(node)) {
@@ -206,6 +227,7 @@ export class Replay {
       this.bornAt.set(node, this.operations);
     }
     const staged = names.staged.get(node);
+    if (staged !== undefined) tree.size[node] = size;
     if (staged === undefined || !isFile || text.length === 0) return;
     staged.name = text;
     staged.isKept = isKept;
