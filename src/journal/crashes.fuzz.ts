@@ -1,7 +1,7 @@
 /**
  * What crashes.test.ts is made of: epochs of random operations that a correct source could have
- * sent, a folder that gets them one by one, and a folder that gets them through a journal, by a process
- * that may die at any call.
+ * sent, a folder that gets them one by one, and a folder that gets them through a journal, by a
+ * process that may die at any call.
  *
  * Files above `largeBytes` are written as EarlyFiles does: ahead of their epoch, which does not
  * have their content then.
