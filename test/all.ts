@@ -121,6 +121,7 @@ import "./cli/manual.test.ts";
 import "./cli/mounts.test.ts";
 import "./cli/peers.test.ts";
 import "./cli/progress.test.ts";
+import "./cli/promote.test.ts";
 import "./cli/serve.test.ts";
 import "./cli/snapshot.test.ts";
 import "./cli/status.test.ts";

@@ -10,13 +10,15 @@ import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import { ProblemLog } from "../../src/model/index.ts";
-import { serveLink, type TargetSession } from "../../src/session/index.ts";
+import { JournalFile } from "../../src/journal/index.ts";
+import { journalPlace, serveLink, type TargetSession } from "../../src/session/index.ts";
 import { linkLimits } from "../../src/transport/index.ts";
 import {
   CommitFlag,
   decodeBye,
   encodeControl,
   f64,
+  firstOperationType,
   FrameReader,
   FrameType,
   OpWriter,
@@ -127,7 +129,12 @@ interface Outcome {
   readonly files: readonly string[];
 }
 
-async function run(all: readonly Message[], hasLane: boolean): Promise<[Outcome, number]> {
+/** `look`: at the end, while the session is still there. */
+async function run(
+  all: readonly Message[],
+  hasLane: boolean,
+  look?: (target: string, stateFd: number) => void,
+): Promise<[Outcome, number]> {
   const folder = fs.mkdtempSync(join(tmpdir(), "lockstep-express-"));
   const target = join(folder, "target");
   fs.mkdirSync(target);
@@ -184,6 +191,7 @@ async function run(all: readonly Message[], hasLane: boolean): Promise<[Outcome,
       );
       if (isLast || isClosed) break;
     }
+    look?.(target, stateFd);
     pair.near.close();
     await served;
     const files = names.map((name) => describe(join(target, name)));
@@ -236,4 +244,55 @@ test("a target with an express lane does what one without does", async (context)
   );
   context.diagnostic(`${ahead} epochs were written ahead`);
   assert.ok(ahead >= hostile.length, `${ahead} epochs were written ahead`);
+});
+
+interface Journaled {
+  /** Operations and COMMITs, as they came. */
+  readonly frames: Buffer;
+  readonly number: number;
+  /** All records but the first, which has notes of inodes. */
+  readonly records: Buffer;
+}
+
+function journaled(target: string, stateFd: number, folder: string): Journaled {
+  const place = journalPlace(target, { files: native(), dirFd: stateFd }, world, "");
+  const file = JournalFile.openExisting(place)!;
+  const frames: Buffer[] = [];
+  try {
+    file.each((type, bytes, start, end) => {
+      if (type < firstOperationType) return true;
+      const head = Buffer.alloc(5);
+      head.writeUInt32LE(end - start + 1);
+      head[4] = type;
+      frames.push(head, Buffer.from(bytes.subarray(start, end)));
+      return true;
+    });
+    const all = fs.readFileSync(join(folder, place.name)).subarray(file.start, file.at);
+    const first = 32 + all.readDoubleLE(8) + 24;
+    return { frames: Buffer.concat(frames), number: file.number, records: all.subarray(first) };
+  } finally {
+    file.close();
+  }
+}
+
+test("what passes the lane is in the journal, byte for byte as without it", async () => {
+  const all = Array.from({ length: 12 }, (_, i) => ({
+    ...usual,
+    position: 50 * i,
+    length: 1 + 37 * i,
+    withOrigin: i % 3 > 0,
+  }));
+  const found: Journaled[] = [];
+  for (const hasLane of [false, true]) {
+    const [, ahead] = await run(all, hasLane, (target, stateFd) => {
+      found.push(journaled(target, stateFd, join(target, "..")));
+    });
+    assert.ok(hasLane ? ahead >= 6 : ahead === 0, `${ahead} epochs were written ahead`);
+  }
+  const sent = Buffer.concat(all.map((one, i) => encode(one, i + 2)));
+  for (const { frames, number } of found) {
+    assert.ok(frames.equals(sent), "the journal has not what was sent");
+    assert.equal(number, all.length);
+  }
+  assert.ok(found[0]!.records.equals(found[1]!.records), "the lane's records are others");
 });
