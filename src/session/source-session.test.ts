@@ -10,9 +10,11 @@ import type { SyncError } from "../base/index.ts";
 import { type CaptureBackend, type ChangeSink, NameChange } from "../capture/index.ts";
 import { ProblemLog } from "../model/index.ts";
 import { type Link, linkLimits, memoryLinkPair } from "../transport/index.ts";
+import type { Hello } from "../wire/index.ts";
 import { type Files, Open, Stat, statSlots, type Timer, type World } from "../world/index.ts";
 import { native, nodeWorld } from "../world/node/index.ts";
 import { failedCountMax, Mirror } from "./mirror.ts";
+import type { TargetPromises } from "./target-options.ts";
 import { serveLink } from "./target-service.ts";
 
 class ScriptedBackend implements CaptureBackend {
@@ -65,6 +67,9 @@ interface PairOptions {
   targetFiles?: (files: Files) => Files;
   /** Bytes that the target is given at once, at most. */
   pieceBytesMax?: number;
+  /** What the target is held to. */
+  promises?: TargetPromises;
+  onHello?: (hello: Hello) => void;
 }
 
 /** A source with one file and an empty target, joined by a memory link. Timers run fast. */
@@ -97,6 +102,7 @@ async function pair(context: TestContext, options: PairOptions = {}): Promise<Pa
     share: "",
     subpath: "",
     device: "test",
+    ...(options.promises === undefined ? {} : { promises: options.promises }),
     connect: () => {
       const [near, far] = memoryLinkPair({ clock: world.clock, limits: linkLimits });
       void serveLink(inPieces(far, options.pieceBytesMax ?? Infinity), {
@@ -106,7 +112,10 @@ async function pair(context: TestContext, options: PairOptions = {}): Promise<Pa
         ...(options.targetFiles === undefined ? { lanes: native() } : {}),
         spool: { files, dirFd: stateFd },
         privileged: true,
-        grant: () => ({ rootFd: open(target), path: target, problems }),
+        grant: (hello) => {
+          options.onHello?.(hello);
+          return { rootFd: open(target), path: target, problems };
+        },
       });
       return Promise.resolve(near);
     },
@@ -156,6 +165,18 @@ test("a change told while a cut is validated costs a round, which is validated t
   assert.equal(after.fuzzyEpochs, before.fuzzyEpochs);
   assert.equal(after.rounds, before.rounds + 2, "the conflict costs one more round");
   assert.equal(backend.drainCount, drained + 3, "the second round was validated as well");
+});
+
+test("the target is told in the hello what it is held to", async (t) => {
+  const promises = { durability: "power", consistency: "strict" } as const;
+  const heard: Hello[] = [];
+  await pair(t, { promises, onHello: (hello) => heard.push(hello) });
+  await pair(t, { onHello: (hello) => heard.push(hello) });
+  const told = heard.map(({ durability, consistency }) => [durability, consistency]);
+  assert.deepEqual(told, [
+    ["power", "strict"],
+    [undefined, undefined],
+  ]);
 });
 
 test("a drain that could not tell all is no validation", async (t) => {
