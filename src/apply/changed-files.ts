@@ -6,24 +6,27 @@ import type { Operations } from "../wire/index.ts";
 
 const nothing = (): void => {};
 
+/** Carries nothing out. */
+export const deafOperations: Operations = {
+  write: nothing,
+  zero: nothing,
+  truncate: nothing,
+  clone: nothing,
+  create: nothing,
+  place: nothing,
+  rename: nothing,
+  link: nothing,
+  unlink: nothing,
+  keep: nothing,
+  remove: nothing,
+  detach: nothing,
+  meta: nothing,
+  times: nothing,
+  attributes: nothing,
+  origin: nothing,
+};
+
 /** `tell` hears of each node before each change of it. */
 export function changedFiles(tell: (node: number) => void): Operations {
-  return {
-    write: tell,
-    zero: tell,
-    truncate: tell,
-    clone: tell,
-    create: nothing,
-    place: nothing,
-    rename: nothing,
-    link: nothing,
-    unlink: nothing,
-    keep: nothing,
-    remove: nothing,
-    detach: nothing,
-    meta: nothing,
-    times: nothing,
-    attributes: nothing,
-    origin: nothing,
-  };
+  return { ...deafOperations, write: tell, zero: tell, truncate: tell, clone: tell };
 }

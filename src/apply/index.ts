@@ -5,7 +5,7 @@ export type { BackupPlace } from "./backup-tree.ts";
 export { TreeCopy } from "./tree-copy.ts";
 export type { TreeCopyOptions } from "./tree-copy.ts";
 export { TreeRemoval } from "./remove-tree.ts";
-export { changedFiles } from "./changed-files.ts";
+export { changedFiles, deafOperations } from "./changed-files.ts";
 export { Removal } from "./discard.ts";
 export { holdName } from "./hold-name.ts";
 export { TargetNames } from "./target-names.ts";

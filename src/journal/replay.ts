@@ -2,7 +2,7 @@
  * `Replay`: the tree as a journal tells it, taken through notes and operations on names without
  * touching the disk. `Survey`: what can be known of a journal by reading it once.
  */
-import { TargetNames } from "../apply/index.ts";
+import { deafOperations, TargetNames } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import { rootId, Tree } from "../tree/index.ts";
 import {
@@ -30,25 +30,6 @@ const deafNotes: Notes = {
   end: nothing,
   attributes: nothing,
   mark: nothing,
-};
-
-const deafOperations: Operations = {
-  create: nothing,
-  write: nothing,
-  zero: nothing,
-  truncate: nothing,
-  clone: nothing,
-  place: nothing,
-  rename: nothing,
-  link: nothing,
-  unlink: nothing,
-  keep: nothing,
-  remove: nothing,
-  detach: nothing,
-  meta: nothing,
-  times: nothing,
-  attributes: nothing,
-  origin: nothing,
 };
 
 export function isOperation(type: number): boolean {
