@@ -151,6 +151,11 @@ export const errorTable = {
 
 export type ErrorCode = keyof typeof errorTable;
 
+/** Whether what another program has said is a code of this one. */
+export function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === "string" && Object.hasOwn(errorTable, code);
+}
+
 /** An expected failure that some caller reacts to. The message names path and errno, no secrets. */
 export class SyncError extends Error {
   readonly code: ErrorCode;

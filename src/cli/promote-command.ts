@@ -5,7 +5,7 @@
  * In: what running processes publish; the journal of the target. Out: a line or event. Errors:
  * NO_TARGET, TARGET_INCOMPLETE, TARGET_BUSY.
  */
-import { errorTable, type ErrorCode, ExitCode, SyncError } from "../base/index.ts";
+import { ExitCode, isErrorCode, SyncError } from "../base/index.ts";
 import { promoteTarget, type Promotion, takeBackPromotion } from "../session/index.ts";
 import { native } from "../world/node/index.ts";
 import { type CommandIo, stateDirectory } from "./command-io.ts";
@@ -64,9 +64,8 @@ async function ask(stateDir: string, pid: number, asking: object): Promise<Promo
   const request = `promote ${JSON.stringify(asking)}`;
   const { end, promotion, code, message } = await openTalk(stateDir, pid, request, () => {}).ended;
   if (end === "done") return promotion as Promotion;
-  const isKnown = typeof code === "string" && Object.hasOwn(errorTable, code);
   const why = typeof message === "string" ? message : `process ${pid} has ended, or says nothing`;
-  throw new SyncError(isKnown ? (code as ErrorCode) : "TARGET_BUSY", why);
+  throw new SyncError(isErrorCode(code) ? code : "TARGET_BUSY", why);
 }
 
 function tell(path: string, { cut, redone, promotedMs }: Promotion, io: CommandIo): void {

@@ -12,6 +12,7 @@ import {
   finishTarget,
   knownTargets,
   promoteTarget,
+  tellRecovery,
   type Promotion,
   type TargetSession,
 } from "../session/index.ts";
@@ -60,10 +61,7 @@ export function finishTargets(place: PromotionPlace, folders: readonly string[])
     if (!folders.some((folder) => contains(folder, path, sep)) || !existsSync(path)) continue;
     try {
       const recovery = withTarget(place, path, finishTarget);
-      if (recovery === undefined) continue;
-      const { redone, lost } = recovery;
-      if (redone > 0) log.write("info", `${path}: ${redone} operations finished from the journal`);
-      if (lost !== "") log.write("warn", `${path} is at no one moment any more: ${lost}`);
+      if (recovery !== undefined) tellRecovery(log, path, recovery);
     } catch (error) {
       if (!(error instanceof SyncError)) throw error;
       log.write("warn", `${path}: what a crash has left is not finished: ${error.message}`);

@@ -6,7 +6,7 @@
  * one for each in a list. Errors: NO_TARGET, SNAPSHOT_….
  */
 import { resolve } from "node:path";
-import { ExitCode, type ErrorCode, errorTable, SyncError } from "../base/index.ts";
+import { ExitCode, isErrorCode, SyncError } from "../base/index.ts";
 import { ownerFiles } from "../session/index.ts";
 import { native } from "../world/node/index.ts";
 import { type CommandIo, stateDirectory } from "./command-io.ts";
@@ -134,8 +134,7 @@ async function take(
     tell(record as unknown as SnapshotRecord, to ?? "", io);
     return ExitCode.done;
   }
-  const isKnown = typeof code === "string" && Object.hasOwn(errorTable, code);
-  const known = isKnown ? (code as ErrorCode) : "SNAPSHOT_FAILED";
+  const known = isErrorCode(code) ? code : "SNAPSHOT_FAILED";
   const why = typeof message === "string" ? message : `process ${pid} has ended, or says nothing`;
   throw new SyncError(known, end === "closed" ? "interrupted: no snapshot was taken" : why);
 }

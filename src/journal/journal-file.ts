@@ -134,12 +134,7 @@ export class JournalFile {
       this.#header = header;
       this.#serial = serial;
     }
-    if (this.#serial > 0) this.#seekEnd();
-  }
-
-  /** Behind the last record. */
-  #seekEnd(): void {
-    this.#walk(undefined);
+    if (this.#serial > 0) this.#walk(undefined);
   }
 
   /**

@@ -8,6 +8,7 @@
  * not whole, or not of it, ends the journal. Little-endian.
  */
 import { SyncError } from "../base/index.ts";
+import { type Commit, CommitFlag } from "../wire/index.ts";
 import type { Hashes } from "../world/index.ts";
 
 export const headerSlotBytes = 8192;
@@ -85,6 +86,10 @@ export interface Cut {
   readonly wallMs: number;
   /** Not proved to be of one moment. */
   readonly isFuzzy: boolean;
+}
+
+export function cutOf({ epoch, wallMs, flags }: Commit): Cut {
+  return { epoch, wallMs, isFuzzy: (flags & CommitFlag.fuzzy) !== 0 };
 }
 
 export interface JournalHeader {

@@ -17,14 +17,15 @@ import { SyncError } from "../base/index.ts";
 import { rootId, type Tree } from "../tree/index.ts";
 import {
   type Commit,
-  CommitFlag,
   commitFrameBytes,
   encodeCommit,
   FrameType,
+  type Place,
+  placesIn,
   u32,
 } from "../wire/index.ts";
 import { errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts";
-import { type Cut, type Durability } from "./journal-format.ts";
+import { type Cut, cutOf, type Durability } from "./journal-format.ts";
 import type { JournalFile } from "./journal-file.ts";
 import { NoteWriter } from "./notes.ts";
 import { nameWindow, Progress } from "./progress.ts";
@@ -106,15 +107,15 @@ export class Journal {
   }
 
   /** All of the target is as the source was at this moment. */
-  complete({ epoch, wallMs, flags }: Commit): void {
-    this.#cut = { epoch, wallMs, isFuzzy: (flags & CommitFlag.fuzzy) !== 0 };
+  complete(commit: Commit): void {
+    this.#cut = cutOf(commit);
     this.#checkpoint();
   }
 
   /** What has been recorded has been carried out. */
-  applied({ epoch, wallMs, flags }: Commit): void {
+  applied(commit: Commit): void {
     this.#progress.finish();
-    this.#cut = { epoch, wallMs, isFuzzy: (flags & CommitFlag.fuzzy) !== 0 };
+    this.#cut = cutOf(commit);
   }
 
   /** Everything is carried out and nobody goes on. `isLast`: the machine may be going down. */
@@ -291,25 +292,23 @@ export class Journal {
       case FrameType.place:
       case FrameType.link:
         this.#describeNode(u32(bytes, start));
-        return this.#describeName(u32(bytes, start + 4), bytes, start + 8, end);
+        return this.#describePlaces(placesIn(type, bytes, start, end));
       case FrameType.unlink:
-        return this.#describeName(u32(bytes, start + 4), bytes, start + 8, end);
-      case FrameType.rename: {
-        const middle = start + 10 + bytes[start + 9]!;
-        this.#describeName(u32(bytes, start), bytes, start + 10, middle);
-        return this.#describeName(u32(bytes, start + 4), bytes, middle, end);
-      }
+      case FrameType.rename:
+        return this.#describePlaces(placesIn(type, bytes, start, end));
       default:
         this.#describeNode(u32(bytes, start));
     }
   }
 
-  #describeName(parent: number, bytes: Uint8Array, start: number, end: number): void {
+  #describePlaces(places: readonly Place[]): void {
     const { tree } = this.#of;
-    if (!tree.isLive(parent)) return;
-    this.#describeNode(parent);
-    const node = tree.child(parent, bytes.subarray(start, end));
-    if (node !== 0) this.#describeNode(node);
+    for (const [parent, name] of places) {
+      if (!tree.isLive(parent)) continue;
+      this.#describeNode(parent);
+      const node = tree.child(parent, name);
+      if (node !== 0) this.#describeNode(node);
+    }
   }
 
   #describeNode(node: number): void {
@@ -400,16 +399,15 @@ export class Journal {
   }
 }
 
-interface Marked {
+interface Root {
   readonly files: Files;
   readonly rootFd: number;
-  readonly durability: Durability;
 }
 
 /** Puts down that so many operations of the generation have been carried out, for good. */
 export function putMark(
   file: JournalFile,
-  of: Marked,
+  of: Root & { readonly durability: Durability },
   operations: number,
   nameOperations: number,
 ): void {
@@ -421,7 +419,8 @@ export function putMark(
   if (isPower) file.sync();
 }
 
-function syncTarget({ files, rootFd }: Marked): void {
+/** Waits until all of the target is on its disk. */
+export function syncTarget({ files, rootFd }: Root): void {
   const result = files.syncFilesystem(rootFd);
   if (result < 0) throw new SyncError("TARGET_DIVERGED", `write to disk: ${errnoName(result)}`);
 }

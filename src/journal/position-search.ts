@@ -14,7 +14,7 @@ import { holdName } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import { Directories, ESTALE } from "../descriptors/index.ts";
 import { rootId } from "../tree/index.ts";
-import { FrameType, isHoldName, u32 } from "../wire/index.ts";
+import { FrameType, isHoldName, type Place, placesIn, u32 } from "../wire/index.ts";
 import { Errno, type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import type { JournalFile } from "./journal-file.ts";
 import { isNameOperation, nameWindow } from "./progress.ts";
@@ -91,31 +91,20 @@ export class SpotCollector {
   }
 }
 
-type Place = readonly [parent: number, name: Uint8Array];
-
 function touched(
   replay: Replay,
   type: number,
   bytes: Uint8Array,
   start: number,
   end: number,
-): Place[] {
+): readonly Place[] {
   switch (type) {
     case FrameType.unlink:
-      return [[u32(bytes, start + 4), bytes.subarray(start + 8, end)]];
-    case FrameType.rename: {
-      const middle = start + 10 + bytes[start + 9]!;
-      return [
-        [u32(bytes, start), bytes.subarray(start + 10, middle)],
-        [u32(bytes, start + 4), bytes.subarray(middle, end)],
-      ];
-    }
+    case FrameType.rename:
+      return placesIn(type, bytes, start, end);
     case FrameType.place:
     case FrameType.link:
-      return [
-        [u32(bytes, start + 4), bytes.subarray(start + 8, end)],
-        ...waiting(replay, u32(bytes, start)),
-      ];
+      return [...placesIn(type, bytes, start, end), ...waiting(replay, u32(bytes, start))];
     case FrameType.detach:
       return [...named(replay, u32(bytes, start)), [rootId, holdName(u32(bytes, start))]];
     default:
@@ -202,10 +191,10 @@ export class PositionSearch {
   #isHere(change: Change | undefined): boolean {
     const { tree, names } = this.replay;
     const { files, rootFd } = this.#of;
+    if (!this.#ahead.every((one) => this.#isThere(one))) return false;
     const directories = new Directories(files, rootFd, tree, {
       detachedName: (node) => (names.held.has(node) ? holdName(node) : undefined),
     });
-    if (!this.#ahead.every((one) => this.#isThere(one))) return false;
     const count = this.#spots.length;
     let at = count;
     for (let i = 0; i < count && at === count; i++) {

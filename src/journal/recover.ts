@@ -10,9 +10,10 @@ import { removeOwnNames } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import type { ProblemLog } from "../model/index.ts";
 import { keepKeyOf } from "../wire/index.ts";
-import { errnoName, type Files } from "../world/index.ts";
+import type { Files } from "../world/index.ts";
 import type { Cut } from "./journal-format.ts";
 import type { JournalFile } from "./journal-file.ts";
+import { syncTarget } from "./journal.ts";
 import { redo } from "./redo.ts";
 
 export interface RecoverOptions {
@@ -47,10 +48,7 @@ export function recover(options: RecoverOptions): Recovery {
       if (cut !== undefined && !file.isTrimmed) removeHoldNames(options);
       return { cut, redone: 0, lost: "" };
     }
-    if (header.durability === "power") {
-      const synced = options.files.syncFilesystem(options.rootFd);
-      if (synced < 0) throw new SyncError("TARGET_DIVERGED", `to disk: ${errnoName(synced)}`);
-    }
+    if (header.durability === "power") syncTarget(options);
     file.writeHeader({ cut, isSynced: false }, true);
     return { cut, redone: redone.operations, lost: "" };
   } catch (error) {

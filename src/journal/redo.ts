@@ -11,9 +11,9 @@
  */
 import { Applier, holdName, Removal, removeOwnNames } from "../apply/index.ts";
 import type { ProblemLog } from "../model/index.ts";
-import { CommitFlag, decodeOperation, FrameType, keepKeyOf, u32 } from "../wire/index.ts";
+import { decodeOperation, FrameType, keepKeyOf, u32 } from "../wire/index.ts";
 import { type Files, Mode, Stat, statSlots } from "../world/index.ts";
-import { type Cut, NoteType } from "./journal-format.ts";
+import { type Cut, cutOf, NoteType } from "./journal-format.ts";
 import type { JournalFile } from "./journal-file.ts";
 import { putMark } from "./journal.ts";
 import { PositionSearch, SpotCollector } from "./position-search.ts";
@@ -57,9 +57,7 @@ export function redo(options: RedoOptions): Redone | undefined {
   } finally {
     pass.close(isDone);
   }
-  const { epoch, wallMs, flags } = survey.commit;
-  const isFuzzy = (flags & CommitFlag.fuzzy) !== 0;
-  return { cut: { epoch, wallMs, isFuzzy }, operations: survey.operationCount };
+  return { cut: cutOf(survey.commit), operations: survey.operationCount };
 }
 
 class RedoPass {

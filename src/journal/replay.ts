@@ -38,7 +38,6 @@ export function isOperation(type: number): boolean {
 
 export class Survey {
   operationCount = 0;
-  nameCount = 0;
   /** Operations, and among them those on names, that were marked as carried out. */
   markedOperations = 0;
   markedNames = 0;
@@ -63,7 +62,6 @@ export class Survey {
     if (!isOperation(type)) return true;
     if (type === FrameType.create) this.#announce(u32(bytes, start));
     if (isContentOperation(type)) this.#seeContent(u32(bytes, start));
-    if (isNameOperation(type)) this.nameCount++;
     this.operationCount++;
     return true;
   }

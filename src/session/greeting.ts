@@ -1,5 +1,5 @@
 /** Who we are and what we speak, for hello and welcome; and what a bye from the peer means. */
-import { errorTable, type ErrorCode, SyncError } from "../base/index.ts";
+import { isErrorCode, SyncError } from "../base/index.ts";
 import type { Log } from "../world/index.ts";
 import { type Bye, protocolVersion } from "../wire/index.ts";
 
@@ -41,8 +41,8 @@ export function checkProtocol(theirs: number): void {
 
 /** The peer's reason as an error of ours; an unknown code is a plain refusal. */
 export function byeError(bye: Bye): SyncError {
-  const known = Object.hasOwn(errorTable, bye.code);
-  return new SyncError(known ? (bye.code as ErrorCode) : "PEER_REFUSED", `peer: ${bye.message}`);
+  const { code, message } = bye;
+  return new SyncError(isErrorCode(code) ? code : "PEER_REFUSED", `peer: ${message}`);
 }
 
 /** What a bye means for the session that hears it; nothing when the peer just ends. */

@@ -7,7 +7,7 @@ export type { DeletionLimit } from "../cut/index.ts";
 export { SourceCount, UnknownStores } from "../cut/index.ts";
 export type { SourceCountOptions } from "../cut/index.ts";
 export { journalPlace } from "./journal-place.ts";
-export { finishTarget, promoteTarget, takeBackPromotion } from "./promotion.ts";
+export { finishTarget, promoteTarget, takeBackPromotion, tellRecovery } from "./promotion.ts";
 export type { Promotion } from "./promotion.ts";
 export type { TargetPromises } from "./target-options.ts";
 export { type Durability, knownTargets } from "../journal/index.ts";

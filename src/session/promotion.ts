@@ -7,9 +7,15 @@
  */
 import { ownerFiles, removeOwnNames } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
-import { type Cut, JournalFile, recover, type Recovery } from "../journal/index.ts";
+import {
+  type Cut,
+  JournalFile,
+  type JournalPlace,
+  recover,
+  type Recovery,
+} from "../journal/index.ts";
 import { ProblemLog } from "../model/index.ts";
-import { errnoName, type Files, type World } from "../world/index.ts";
+import { errnoName, type Files, type Log, type World } from "../world/index.ts";
 import type { SpoolPlace } from "./held-epoch.ts";
 import { journalPlace } from "./journal-place.ts";
 
@@ -53,7 +59,6 @@ export function promoteTarget(options: PromotionOptions, isForced: boolean): Pro
     if (synced < 0) throw new SyncError("ROOT_UNWRITABLE", `${path}: ${errnoName(synced)}`);
     const promotedMs = world.clock.wallMs();
     file.writeHeader({ cut, promotedMs, isSynced: true }, true);
-    file.sync();
     return { cut, redone, promotedMs };
   } finally {
     file.close();
@@ -67,7 +72,6 @@ export function takeBackPromotion(options: PromotionOptions): boolean {
     const wasPromoted = file.header.promotedMs !== undefined;
     // Whoever has worked with it has changed it: it is no past state of the source any more.
     if (wasPromoted) file.writeHeader({ cut: undefined, promotedMs: undefined }, true);
-    if (wasPromoted) file.sync();
     return wasPromoted;
   } finally {
     file.close();
@@ -84,12 +88,13 @@ export function finishTarget(options: PromotionOptions): Recovery | undefined {
   }
 }
 
-function placeOf({
-  path,
-  state,
-  world,
-  bootId,
-}: PromotionOptions): Parameters<typeof JournalFile.open>[0] {
+/** For whoever reads the log: what a crash had left, and what of it could not be made good. */
+export function tellRecovery(log: Log, path: string, { redone, lost }: Recovery): void {
+  if (redone > 0) log.write("info", `${path}: ${redone} operations finished from the journal`);
+  if (lost !== "") log.write("warn", `${path} is at no one moment any more: ${lost}`);
+}
+
+function placeOf({ path, state, world, bootId }: PromotionOptions): JournalPlace {
   return journalPlace(path, state, world, bootId);
 }
 

@@ -23,6 +23,7 @@ import { indexPlace } from "./index-place.ts";
 import type { TargetJournal } from "./epoch-journal.ts";
 import { journalPlace } from "./journal-place.ts";
 import { greetingMsMax } from "./limits.ts";
+import { tellRecovery } from "./promotion.ts";
 import { TargetSession } from "./target-session.ts";
 import { VerifySession } from "./verify-session.ts";
 
@@ -220,10 +221,7 @@ function openJournal(
     if (file.header.promotedMs !== undefined) {
       throw new SyncError("TARGET_PROMOTED", `${path} was promoted: no source writes to it`);
     }
-    const { redone, lost } = recover({ files, rootFd, file, problems, bootId });
-    if (redone > 0)
-      world.log.write("info", `${path}: ${redone} operations finished from the journal`);
-    if (lost !== "") world.log.write("warn", `${path} is at no one moment any more: ${lost}`);
+    tellRecovery(world.log, path, recover({ files, rootFd, file, problems, bootId }));
   } catch (error) {
     file.close();
     throw error;

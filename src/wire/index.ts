@@ -47,8 +47,8 @@ export {
   tellEntry,
 } from "./manifest.ts";
 export type { ManifestEntry } from "./manifest.ts";
-export { decodeCommit, decodeOperation } from "./op-decoder.ts";
-export type { Commit, Operations } from "./op-decoder.ts";
+export { decodeCommit, decodeOperation, placesIn } from "./op-decoder.ts";
+export type { Commit, Operations, Place } from "./op-decoder.ts";
 export { OpWriter } from "./op-writer.ts";
 export { noOrigin } from "./origin.ts";
 export type { Origin } from "./origin.ts";

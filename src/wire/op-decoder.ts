@@ -192,6 +192,23 @@ function decodeRename(bytes: Uint8Array, start: number, end: number, to: Operati
   );
 }
 
+export type Place = readonly [parent: number, name: Uint8Array];
+
+/** Where PLACE, LINK, UNLINK and RENAME act; the frame need not have been checked yet. */
+export function placesIn(
+  type: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): readonly Place[] {
+  if (type !== FrameType.rename) return [[u32(bytes, start + 4), bytes.subarray(start + 8, end)]];
+  const middle = start + 10 + bytes[start + 9]!;
+  return [
+    [u32(bytes, start), bytes.subarray(start + 10, middle)],
+    [u32(bytes, start + 4), bytes.subarray(middle, end)],
+  ];
+}
+
 function named(bytes: Uint8Array, start: number, end: number): [number, number, Uint8Array] {
   atLeast(end - start, 9);
   return [u32(bytes, start), u32(bytes, start + 4), checkedName(bytes, start + 8, end)];

@@ -5,18 +5,13 @@
  */
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { openBackend } from "../../src/capture/index.ts";
-import { ProblemLog } from "../../src/model/index.ts";
-import { Mirror, serveLink } from "../../src/session/index.ts";
-import { linkLimits } from "../../src/transport/index.ts";
-import { ExpressSlot, Open } from "../../src/world/index.ts";
+import { ExpressSlot } from "../../src/world/index.ts";
 import { native } from "../../src/world/node/index.ts";
 import { runPython } from "../workloads/python.ts";
-import { linkWith } from "./changed-link.ts";
-import { tlsPair, until, world } from "./transport-fixture.ts";
+import { until } from "./transport-fixture.ts";
+import { watchedMirror } from "./watched-mirror.ts";
 
 const skip = process.getuid?.() === 0 ? false : "needs root, for the ebpf backend";
 const files = native();
@@ -37,65 +32,26 @@ const openSlow: typeof files.expressOpen = (poll, capture, tls, slots, bytes) =>
 };
 
 test("a write that ran ahead is a moment of the source", { skip }, async (context) => {
-  const folder = fs.mkdtempSync(join(tmpdir(), "lockstep-express-"));
-  const [source, target] = [join(folder, "source"), join(folder, "target")];
-  for (const path of [source, target]) {
-    fs.mkdirSync(path);
-    for (const name of ["a", "b"]) fs.writeFileSync(join(path, name), Buffer.alloc(8));
-  }
-  const open = (path: string): number =>
-    files.openPath(Buffer.from(path), Open.read | Open.directory);
-  const [rootFd, stateFd] = [open(source), open(folder)];
-  const opened = openBackend(files, "auto", rootFd, false);
-  context.after(() => fs.rmSync(folder, { recursive: true }));
-  if (opened.backend.name !== "ebpf") return context.skip("no ebpf backend here");
-  const [first, second] = ["a", "b"].map((name) => fs.openSync(join(target, name), "r"));
   const torn: string[] = [];
-  const look = (): void => {
-    const [a, b] = [counter(first!), counter(second!)];
-    if (a !== b && a !== b + 1) torn.push(`${a} ${b}`);
-  };
-  const pair = await tlsPair(linkLimits);
-  const place = { world, files, express: { ...files, expressOpen: openSlow } };
-  const send = (bytes: Uint8Array): boolean => {
-    look();
-    return pair.far.send(bytes);
-  };
-  const served = serveLink(linkWith(pair.far, { send }), {
-    ...place,
-    spool: { files, dirFd: stateFd },
-    privileged: true,
-    grant: () => ({ rootFd: open(target), path: target, problems: new ProblemLog(() => {}) }),
+  const watched = await watchedMirror(context, {
+    names: ["a", "b"],
+    bytes: 8,
+    express: { ...files, expressOpen: openSlow },
+    look: (copies) => {
+      const [a, b] = [counter(copies[0]!), counter(copies[1]!)];
+      if (a !== b && a !== b + 1) torn.push(`${a} ${b}`);
+    },
   });
-  let isLive = false;
-  const mirror = new Mirror({
-    ...place,
-    backend: opened.backend,
-    rootFd,
-    rootPath: Buffer.from(source),
-    problems: new ProblemLog(() => {}),
-    share: "",
-    subpath: "",
-    device: "test",
-    connect: () => Promise.resolve(pair.near),
-    onLive: () => (isLive = true),
-    onRetry: (error) => assert.fail(error),
-  });
-  const over = mirror.run();
-  await until(() => isLive, "live");
+  if (watched === undefined) return;
+  const { source, folder, copies, mirror, stop } = watched;
   const both = ["a", "b"].map((name) => join(source, name));
   const options = { prefix: [], cwd: folder };
   const count = Number(await runPython("two-counters.py", [`${secondCount}`, ...both], options));
-  await until(() => counter(second!) === count, "equal");
+  await until(() => counter(copies[1]!) === count, "equal");
   const { epochsAhead, fuzzyEpochs } = mirror.status()!;
   const about = `${count} pairs, ${epochsAhead} epochs ahead, ${fuzzyEpochs} fuzzy`;
   context.diagnostic(about);
-  mirror.stop();
-  await over;
-  await served;
-  pair.stop();
-  opened.backend.close();
-  for (const fd of [first!, second!, rootFd, stateFd]) files.close(fd);
+  await stop();
   assert.ok(epochsAhead >= aheadCountMin, about);
   assert.ok(torn.length <= fuzzyEpochs, `${about}: ${torn.slice(0, 5).join("; ")}`);
 });

@@ -6,21 +6,13 @@
  */
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { openBackend } from "../../src/capture/index.ts";
-import { ProblemLog } from "../../src/model/index.ts";
-import { Mirror, serveLink } from "../../src/session/index.ts";
-import { linkLimits } from "../../src/transport/index.ts";
-import { Open } from "../../src/world/index.ts";
-import { native } from "../../src/world/node/index.ts";
 import { runPython } from "../workloads/python.ts";
-import { linkWith } from "./changed-link.ts";
-import { tlsPair, until, world } from "./transport-fixture.ts";
+import { until } from "./transport-fixture.ts";
+import { watchedMirror } from "./watched-mirror.ts";
 
 const skip = process.getuid?.() === 0 ? false : "needs root, for the ebpf backend";
-const files = native();
 const secondCount = 3;
 const pageBytes = 8192;
 const pageCount = 4;
@@ -51,49 +43,20 @@ function isMoment(numbers: readonly number[]): boolean {
 }
 
 test("pages that are overwritten without rest are of one moment", { skip }, async (context) => {
-  const folder = fs.mkdtempSync(join(tmpdir(), "lockstep-hot-"));
-  const [source, target] = [join(folder, "source"), join(folder, "target")];
-  for (const path of [source, target]) {
-    fs.mkdirSync(path);
-    for (const name of pairs.flat()) {
-      fs.writeFileSync(join(path, name), Buffer.alloc(pageCount * pageBytes));
-    }
-  }
-  const open = (path: string): number =>
-    files.openPath(Buffer.from(path), Open.read | Open.directory);
-  const [rootFd, stateFd] = [open(source), open(folder)];
-  const opened = openBackend(files, "auto", rootFd, false);
-  context.after(() => fs.rmSync(folder, { recursive: true }));
-  if (opened.backend.name !== "ebpf") return context.skip("no ebpf backend here");
-  const copies = pairs.map((names) => names.map((name) => fs.openSync(join(target, name), "r")));
   const wrong: string[] = [];
-  const look = (): void => {
-    for (const copy of copies) {
-      const numbers = numbersIn(copy);
-      if (!isMoment(numbers)) wrong.push(numbers.join(" "));
-    }
-  };
-  const pair = await tlsPair(linkLimits);
-  const send = (bytes: Uint8Array): boolean => {
-    look();
-    return pair.far.send(bytes);
-  };
-  const served = serveLink(linkWith(pair.far, { send }), {
-    ...{ world, files, privileged: true, spool: { files, dirFd: stateFd } },
-    grant: () => ({ rootFd: open(target), path: target, problems: new ProblemLog(() => {}) }),
+  const numbersOf = (copies: readonly number[]): number[][] =>
+    pairs.map((_, index) => numbersIn(copies.slice(index * 2, index * 2 + 2)));
+  const watched = await watchedMirror(context, {
+    names: pairs.flat(),
+    bytes: pageCount * pageBytes,
+    look: (copies) => {
+      for (const numbers of numbersOf(copies)) {
+        if (!isMoment(numbers)) wrong.push(numbers.join(" "));
+      }
+    },
   });
-  let isLive = false;
-  const mirror = new Mirror({
-    ...{ world, files, rootFd, share: "", subpath: "", device: "test" },
-    backend: opened.backend,
-    rootPath: Buffer.from(source),
-    problems: new ProblemLog(() => {}),
-    connect: () => Promise.resolve(pair.near),
-    onLive: () => (isLive = true),
-    onRetry: (error) => assert.fail(error),
-  });
-  const over = mirror.run();
-  await until(() => isLive, "live");
+  if (watched === undefined) return;
+  const { source, folder, copies, mirror, stop } = watched;
   const counts = await Promise.all(
     pairs.map((names) => {
       const paths = names.map((name) => join(source, name));
@@ -101,19 +64,13 @@ test("pages that are overwritten without rest are of one moment", { skip }, asyn
       return runPython("hot-pages.py", args, { prefix: [], cwd: folder });
     }),
   );
-  await until(
-    () => copies.every((copy, index) => numbersIn(copy).every((n) => n === Number(counts[index]))),
-    "equal",
-  );
+  const isEqual = (): boolean =>
+    numbersOf(copies).every((own, index) => own.every((n) => n === Number(counts[index])));
+  await until(isEqual, "equal");
   const { epochs, hotEpochs, fuzzyEpochs } = mirror.status()!;
   const about = `${epochs} epochs, ${hotEpochs} hot, ${fuzzyEpochs} fuzzy, ${wrong.length} wrong`;
   context.diagnostic(about);
-  mirror.stop();
-  await over;
-  await served;
-  pair.stop();
-  opened.backend.close();
-  for (const fd of [...copies.flat(), rootFd, stateFd]) files.close(fd);
+  await stop();
   assert.ok(hotEpochs >= hotCountMin, about);
   assert.ok(wrong.length <= fuzzyEpochs, `${about}: ${wrong.slice(0, 3).join("; ")}`);
 });

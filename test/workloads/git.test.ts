@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { runCommand } from "./commands.ts";
+import { gitIdentity } from "./git-identity.ts";
 import type { Folders } from "./mirror.ts";
 import { workload } from "./workload.ts";
 
@@ -12,18 +13,9 @@ interface History {
   readonly changesPerCommit: number;
 }
 
-const identity = {
-  GIT_CONFIG_GLOBAL: "/dev/null",
-  GIT_CONFIG_SYSTEM: "/dev/null",
-  GIT_AUTHOR_NAME: "A",
-  GIT_AUTHOR_EMAIL: "a@example.org",
-  GIT_COMMITTER_NAME: "A",
-  GIT_COMMITTER_EMAIL: "a@example.org",
-};
-
 async function git(cwd: string, args: readonly string[], input?: string): Promise<string> {
   const settings = ["-c", "gc.auto=0", "-c", "maintenance.auto=false"];
-  const options = { cwd, env: identity, ...(input === undefined ? {} : { input }) };
+  const options = { cwd, env: gitIdentity, ...(input === undefined ? {} : { input }) };
   return await runCommand("git", [...settings, ...args], options);
 }
 

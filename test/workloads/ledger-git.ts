@@ -9,6 +9,7 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { isInstalled, runCommand } from "./commands.ts";
+import { gitIdentity } from "./git-identity.ts";
 import type { Found } from "./ledger.ts";
 import { Children, type LedgerDatabase, type LedgerPlace } from "./ledger-database.ts";
 
@@ -40,15 +41,6 @@ while :; do
   esac || exit
 done`;
 
-const identity = {
-  GIT_CONFIG_GLOBAL: "/dev/null",
-  GIT_CONFIG_SYSTEM: "/dev/null",
-  GIT_AUTHOR_NAME: "A",
-  GIT_AUTHOR_EMAIL: "a@example.org",
-  GIT_COMMITTER_NAME: "A",
-  GIT_COMMITTER_EMAIL: "a@example.org",
-};
-
 /** Why there can be no such repository here; false if there can. */
 export function whyNoGit(): string | false {
   return isInstalled("git") && isInstalled("bash") ? false : "needs git and bash";
@@ -61,7 +53,7 @@ export async function gitLedger(place: LedgerPlace): Promise<LedgerDatabase> {
   mkdirSync(logs);
   const repository = join(source, "repository");
   const run = (cwd: string, ...args: string[]): Promise<string> =>
-    runCommand("git", args, { cwd, env: identity });
+    runCommand("git", args, { cwd, env: gitIdentity });
   await run(scratch, "init", "-q", "--initial-branch=main", repository);
   for (const setting of ["gc.auto 0", "maintenance.auto false", "gc.reflogExpire now"]) {
     await run(repository, "config", ...setting.split(" "));
@@ -72,7 +64,7 @@ export async function gitLedger(place: LedgerPlace): Promise<LedgerDatabase> {
     start: async () => {
       if (children.count > 0) return;
       const args = ["-c", writer, "writer", repository, join(logs, "git")];
-      children.start("bash", args, { ...process.env, ...identity });
+      children.start("bash", args, { ...process.env, ...gitIdentity });
     },
     rest: () => children.signal("SIGSTOP"),
     goOn: () => children.signal("SIGCONT"),
