@@ -13,6 +13,7 @@ import { killAll } from "./processes.ts";
 import { buildPrograms, repositoryRoot } from "./programs.ts";
 import { cuts } from "./scenarios/cuts.ts";
 import { extent } from "./scenarios/extent.ts";
+import { journal } from "./scenarios/journal.ts";
 import { latency } from "./scenarios/latency.ts";
 import { memory } from "./scenarios/memory.ts";
 import { overhead } from "./scenarios/overhead.ts";
@@ -32,6 +33,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   seed,
   memory,
   cuts,
+  journal,
 };
 
 const usage = `usage: node dist/bench/main.js [options]

@@ -9,7 +9,7 @@ import { unison } from "./unison.ts";
 
 export { type CutCounts, type CutSubject, cutSubjects } from "./cut-subjects.ts";
 export { floor } from "./floor.ts";
-export { lockstepLink, lockstepLocal } from "./lockstep.ts";
+export { journalless, lockstepLink, lockstepLocal } from "./lockstep.ts";
 export { rsyncOptions } from "./rsync-daemon.ts";
 export { type Phase, type Seeder, seeders } from "./seeders.ts";
 export type { RunningSubject, StartRequest, Subject } from "./subject.ts";

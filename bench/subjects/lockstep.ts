@@ -19,6 +19,8 @@ const commandMs = 20_000;
 const liveMs = 900_000;
 const shareName = "bench";
 
+type Environment = Readonly<Record<string, string>>;
+
 /** A paired server that waits for `sync`; seeds and restarts are timed on it. */
 export interface PreparedLink {
   readonly port: number;
@@ -37,47 +39,69 @@ export interface LiveSync {
   end(): Promise<void>;
 }
 
-export const lockstepLink: Subject = {
-  name: "lockstep link",
-  speed: "fast",
-  configuration: "two devices, TLS 1.3 over loopback, defaults",
-  unavailable: lockstepUnavailable,
-  start: async ({ pair }) => {
-    const link = await prepareLink(pair);
-    try {
-      const live = await link.sync();
-      return {
-        port: link.port,
-        stop: async () => {
-          await live.end();
-          await link.stop();
-        },
-      };
-    } catch (error) {
-      await link.stop();
-      throw error;
-    }
-  },
-};
+const noJournal: Environment = { LOCKSTEP_TEST_NO_JOURNAL: "1" };
 
-export const lockstepLocal: Subject = {
-  name: "lockstep local",
-  speed: "fast",
-  configuration: "folder to folder in one process, defaults",
-  unavailable: lockstepUnavailable,
-  start: async ({ pair }) => {
-    const live = await syncLocal(pair);
-    return { port: undefined, stop: () => live.end() };
-  },
-};
+export const lockstepLink: Subject = linkSubject("lockstep link", "defaults", {});
+export const lockstepLocal: Subject = localSubject("lockstep local", "defaults", {});
+/** The two above without what a crash of the target needs. */
+export const journalless: ReadonlyMap<Subject, Subject> = new Map([
+  [lockstepLink, linkSubject(lockstepLink.name, "no journal", noJournal)],
+  [lockstepLocal, localSubject(lockstepLocal.name, "no journal", noJournal)],
+]);
 
-/** Folder to folder: `lockstep sync SOURCE TARGET --json`. */
-export async function syncLocal(pair: Pair, options: readonly string[] = []): Promise<LiveSync> {
-  return startSync([pair.source, pair.target, ...options], await deviceHome(pair, "local"));
+function linkSubject(name: string, how: string, environment: Environment): Subject {
+  return {
+    name,
+    speed: "fast",
+    configuration: `two devices, TLS 1.3 over loopback, ${how}`,
+    unavailable: lockstepUnavailable,
+    start: async ({ pair }) => {
+      const link = await prepareLink(pair, environment);
+      try {
+        const live = await link.sync();
+        return {
+          port: link.port,
+          stop: async () => {
+            await live.end();
+            await link.stop();
+          },
+        };
+      } catch (error) {
+        await link.stop();
+        throw error;
+      }
+    },
+  };
 }
 
-/** Two paired devices and a running server; the caller starts the sync. */
-export async function prepareLink(pair: Pair): Promise<PreparedLink> {
+function localSubject(name: string, how: string, environment: Environment): Subject {
+  return {
+    name,
+    speed: "fast",
+    configuration: `folder to folder in one process, ${how}`,
+    unavailable: lockstepUnavailable,
+    start: async ({ pair }) => {
+      const live = await syncLocal(pair, [], environment);
+      return { port: undefined, stop: () => live.end() };
+    },
+  };
+}
+
+/** Folder to folder: `lockstep sync SOURCE TARGET --json`. */
+export async function syncLocal(
+  pair: Pair,
+  options: readonly string[] = [],
+  environment: Environment = {},
+): Promise<LiveSync> {
+  const home = await deviceHome(pair, "local");
+  return startSync([pair.source, pair.target, ...options], home, environment);
+}
+
+/** Two paired devices and a running server, with `environment`; the caller starts the sync. */
+export async function prepareLink(
+  pair: Pair,
+  environment: Environment = {},
+): Promise<PreparedLink> {
   const [sourceHome, targetHome] = [
     await deviceHome(pair, "source"),
     await deviceHome(pair, "target"),
@@ -93,7 +117,7 @@ export async function prepareLink(pair: Pair): Promise<PreparedLink> {
   const server = start(
     lockstepCommand(),
     ["serve", "--listen", address, "--share", `${shareName}=${pair.target}`],
-    { env: deviceEnvironment(targetHome) },
+    { env: { ...deviceEnvironment(targetHome), ...environment } },
   );
   // The server prints nothing that we rely on: it is ready when its port accepts.
   await waitAccepting(port, server);
@@ -106,10 +130,14 @@ export async function prepareLink(pair: Pair): Promise<PreparedLink> {
   };
 }
 
-async function startSync(places: readonly string[], home: string): Promise<LiveSync> {
+async function startSync(
+  places: readonly string[],
+  home: string,
+  environment: Environment = {},
+): Promise<LiveSync> {
   const began = performance.now();
   const sync = start(lockstepCommand(), ["sync", ...places, "--json"], {
-    env: deviceEnvironment(home),
+    env: { ...deviceEnvironment(home), ...environment },
   });
   try {
     await sync.waitFor((line) => (isLive(line) ? true : undefined), liveMs);

@@ -11,6 +11,7 @@
  * in every cut, what the source has read counts only if the kernel has nothing more to tell then.
  */
 #include "addon.h"
+#include "mapped_file.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,9 @@ struct express {
 	double *slots;
 	uint8_t *bytes;
 	size_t room;
+	/* The target's journal: one file as long as there is this lane. */
+	struct mapped_file journal;
+	bool is_unmappable;
 };
 
 /* The expected file with these numbers at `slot` and behind it, which becomes the chosen one. */
@@ -213,6 +217,16 @@ static bool record_ahead(struct express *x, size_t bytes)
 	struct iovec parts[3] = {
 		{ head, sizeof head }, { x->bytes, bytes }, { tail, sizeof tail },
 	};
+	if (!x->journal.data && !x->is_unmappable)
+		x->is_unmappable = !mapped_file_open(&x->journal, (int)s[JOURNAL_FD],
+						     (size_t)s[JOURNAL_END]);
+	if (x->journal.data) {
+		if (s[JOURNAL_AT] + (double)all > (double)x->journal.bytes) return false;
+		if (mapped_file_store(&x->journal, (size_t)s[JOURNAL_AT], parts, 3)) return true;
+		/* Whoever writes now hears what is wrong with the file. */
+		mapped_file_close(&x->journal);
+		x->is_unmappable = true;
+	}
 	ssize_t n = pwritev((int)s[JOURNAL_FD], parts, 3, (off_t)s[JOURNAL_AT]);
 	return n == (ssize_t)all;
 }
@@ -241,6 +255,7 @@ static bool write_ahead(void *data)
 
 static void free_lane(napi_env env, void *data, void *hint)
 {
+	mapped_file_close(&((struct express *)data)->journal);
 	free(data);
 }
 
@@ -280,6 +295,7 @@ FUNCTION(fn_express_close)
 	if (!x->poll) return NULL;
 	poll_try_first(x->poll, NULL, NULL);
 	x->poll = NULL;
+	mapped_file_close(&x->journal);
 	for (int i = 0; i < 3; i++) napi_delete_reference(env, x->kept[i]);
 	return NULL;
 }

@@ -34,6 +34,7 @@ import { checkTarget, openDirectory, openStateDirectory } from "./places.ts";
 import { finishTargets, promotionAnswers, readBootId } from "./promotion-desk.ts";
 import { snapshotAnswers } from "./snapshot-desk.ts";
 import { defaultPort } from "./sync-command.ts";
+import { areJournalsKept } from "./test-hooks.ts";
 
 export interface ServeOptions {
   /** host:port; every address and the default port when absent. */
@@ -201,6 +202,7 @@ class Server {
       privileged: process.getuid?.() === 0,
       bootId: this.#bootId,
       durability: this.#durability,
+      keepsJournal: areJournalsKept(process.env, this.#io.world.log),
       ...(this.#minFree === undefined ? {} : { minFree: this.#minFree }),
       grant: (hello, peerId) => this.#grant(hello, peerId),
       grantVerify: (hello, peerId) => this.#grantVerify(hello, peerId),

@@ -36,6 +36,7 @@ import { readBootId } from "./promotion-desk.ts";
 import type { SnapshotTarget } from "./snapshot-desk.ts";
 import type { SourceMounts } from "./source-mounts.ts";
 import type { TargetReport, TargetState } from "./sync-report.ts";
+import { areJournalsKept } from "./test-hooks.ts";
 
 /** Time for a target of this process to end after its last link. */
 const targetEndMsMax = 30_000;
@@ -277,6 +278,7 @@ export class TargetRun {
       spool: { files, dirFd: stateFd },
       privileged: process.getuid?.() === 0,
       bootId: readBootId(),
+      keepsJournal: areJournalsKept(process.env, world.log),
       ...(minFree === undefined ? {} : { minFree }),
       grant: () => ({
         rootFd: openDirectory(files, path),

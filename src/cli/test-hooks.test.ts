@@ -1,13 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { areCutsValidated } from "./test-hooks.ts";
+import { areCutsValidated, areJournalsKept } from "./test-hooks.ts";
 
-test("cuts are validated unless a test says 1, which is said as an error", () => {
-  const lines: string[] = [];
-  const log = { write: (level: string, line: string) => void lines.push(`${level}: ${line}`) };
-  for (const env of [{}, { LOCKSTEP_TEST_NO_VALIDATION: "" }, { LOCKSTEP_TEST_NO_VALIDATION: "0" }])
-    assert.equal(areCutsValidated(env, log), true);
-  assert.deepEqual(lines, []);
-  assert.equal(areCutsValidated({ LOCKSTEP_TEST_NO_VALIDATION: "1" }, log), false);
-  assert.match(lines[0] ?? "", /^error: cuts are not validated: for tests only/);
-});
+for (const [name, ask, said] of [
+  ["LOCKSTEP_TEST_NO_VALIDATION", areCutsValidated, "cuts are not validated"],
+  ["LOCKSTEP_TEST_NO_JOURNAL", areJournalsKept, "targets have no journal"],
+] as const) {
+  test(`only ${name}=1 switches it off, which is said as an error`, () => {
+    const lines: string[] = [];
+    const log = { write: (level: string, line: string) => void lines.push(`${level}: ${line}`) };
+    for (const env of [{}, { [name]: "" }, { [name]: "0" }]) assert.equal(ask(env, log), true);
+    assert.deepEqual(lines, []);
+    assert.equal(ask({ [name]: "1" }, log), false);
+    assert.deepEqual(lines, [`error: ${said}: for tests only (${name}=1)`]);
+  });
+}

@@ -73,6 +73,8 @@ export interface TargetServiceOptions {
   minFree?: FreeLimit;
   /** At least; a source may ask for more. */
   durability?: Durability;
+  /** False, for benchmarks only: no journal, so that a crash leaves what it leaves. */
+  keepsJournal?: boolean;
   /** Of the machine's present run: what only the process survives is not believed in another. */
   bootId?: string;
   /** Decides on a hello. Throws PEER_REFUSED, ROOT_… when it is not granted or not possible. */
@@ -178,7 +180,7 @@ const openTarget: Opening = (link, options, hello, over) => {
       `${granted.path} is the target of another sync already (${errnoName(locked)})`,
     );
   }
-  let journal: TargetJournal;
+  let journal: TargetJournal | undefined;
   try {
     journal = openJournal(options, hello, granted);
   } catch (error) {
@@ -213,7 +215,7 @@ function openJournal(
   options: TargetServiceOptions,
   hello: Hello,
   { path, rootFd, problems }: GrantedTarget,
-): TargetJournal {
+): TargetJournal | undefined {
   const { world, spool, privileged, bootId = "" } = options;
   const files = privileged ? options.files : ownerFiles(options.files);
   const file = JournalFile.open(journalPlace(path, spool, world, bootId));
@@ -222,6 +224,12 @@ function openJournal(
       throw new SyncError("TARGET_PROMOTED", `${path} was promoted: no source writes to it`);
     }
     tellRecovery(world.log, path, recover({ files, rootFd, file, problems, bootId }));
+    if (options.keepsJournal === false) {
+      // What is mirrored from now on is of no moment that anybody could go back to.
+      file.writeHeader({ cut: undefined }, true);
+      file.close();
+      return undefined;
+    }
   } catch (error) {
     file.close();
     throw error;

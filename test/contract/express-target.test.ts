@@ -129,11 +129,15 @@ interface Outcome {
   readonly files: readonly string[];
 }
 
-/** `look`: at the end, while the session is still there. */
+/** What somebody does to a target's folder, and its state, while the session is there. */
+type Touch = (target: string, stateFd: number) => unknown;
+
+/** `look`: at the end; `meanwhile`: before the epoch with this number is sent. */
 async function run(
   all: readonly Message[],
   hasLane: boolean,
-  look?: (target: string, stateFd: number) => void,
+  look?: Touch,
+  meanwhile?: readonly [number, Touch],
 ): Promise<[Outcome, number]> {
   const folder = fs.mkdtempSync(join(tmpdir(), "lockstep-express-"));
   const target = join(folder, "target");
@@ -173,6 +177,7 @@ async function run(
     let epoch = 1;
     for (const one of all) {
       epoch++;
+      if (meanwhile?.[0] === epoch) meanwhile[1](target, stateFd);
       const bytes = encode(one, epoch);
       const cut = Math.min(one.cut ?? 0, bytes.length);
       const isLast = one.flip !== undefined || one.isTwice;
@@ -295,4 +300,24 @@ test("what passes the lane is in the journal, byte for byte as without it", asyn
     assert.equal(number, all.length);
   }
   assert.ok(found[0]!.records.equals(found[1]!.records), "the lane's records are others");
+});
+
+test("a record that cannot be stored is written in the ordinary way", async () => {
+  const all = Array.from({ length: 12 }, (_, i) => ({ ...usual, position: 50 * i }));
+  const fileOf = (target: string, stateFd: number): string =>
+    join(target, "..", journalPlace(target, { files: native(), dirFd: stateFd }, world, "").name);
+  // The lane stores into pages that the file has no more: the kernel sends SIGBUS for that.
+  const empty: Touch = (target, stateFd) => fs.truncateSync(fileOf(target, stateFd), 0);
+  let recorded: Buffer | undefined;
+  const look: Touch = (target, stateFd) => (recorded = fs.readFileSync(fileOf(target, stateFd)));
+  const [{ files }, ahead] = await run(all, true, look, [8, empty]);
+  const [plain] = await run(all, false);
+  assert.deepEqual(files, plain.files);
+  assert.ok(ahead >= 8, `${ahead} epochs were written ahead`);
+  const counts = all.map((one, i) => recorded!.includes(encode(one, i + 2)));
+  // From the one on that found the file empty.
+  assert.deepEqual(
+    counts,
+    all.map((_, i) => i + 2 >= 8),
+  );
 });

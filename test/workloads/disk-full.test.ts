@@ -11,7 +11,7 @@
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, rmSync, statfsSync } from "node:fs";
+import { cpSync, mkdirSync, rmSync, statfsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -20,6 +20,9 @@ import { Children, sqliteLedger, whyNoSqlite } from "./ledger-database.ts";
 import { linkPair, type LinkPair } from "./link-pair.ts";
 
 const diskMebibytes = 48;
+/** Less than is to stay free (`--min-free 4M`), more than comes between two looks at it. */
+const lowLeftBytes = 3_500_000;
+const fullLeftBytes = 16384;
 const busyMsMax = 400;
 const haltMsMax = 20_000;
 
@@ -62,10 +65,11 @@ class Disk {
     return join(this.#folder, "filler");
   }
 
-  /** All but a few blocks. */
-  fill(): void {
+  /** All but this much. */
+  fill(leftBytes: number): void {
     const { bavail, bsize } = statfsSync(this.#folder);
-    const bytes = Math.max(1, bavail - 4) * bsize;
+    const has = statSync(this.#filler, { throwIfNoEntry: false })?.size ?? 0;
+    const bytes = has + Math.max(1, bavail - Math.ceil(leftBytes / bsize)) * bsize;
     // What is written meanwhile may take it first.
     execFileSync("sh", ["-c", `fallocate -l ${bytes} '${this.#filler}' || :`], { stdio: "ignore" });
   }
@@ -105,9 +109,11 @@ for (const [what, minFree, code] of [
         const limit = performance.now() + haltMsMax;
         while (haltCount(moments, code) === before) {
           assert.ok(performance.now() < limit, `never ${code}: ${moments.syncing.stdout}`);
-          disk.fill();
+          // What is taken at once and whole is not seen in time: that is the other case.
+          disk.fill(code === "TARGET_LOW" ? lowLeftBytes : fullLeftBytes);
           await sleep(20);
         }
+        disk.fill(fullLeftBytes);
         await somewhat(random, busyMsMax);
         const isKilled = random.below(2) === 0;
         if (isKilled) {
@@ -115,7 +121,7 @@ for (const [what, minFree, code] of [
           await moments.serving.end();
         }
         const how = `moment ${moment}, ${isKilled ? "killed" : "running"}`;
-        const isPromoted = await moments.look(`${how}, full`, async () => {}, code);
+        const isPromoted = await moments.look(`${how}, full`, async () => {}, "TARGET_FULL");
         disk.free();
         await growing.kill();
         // What was refused for lack of space is no longer, and nothing is left half done.
