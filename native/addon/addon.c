@@ -104,6 +104,7 @@ NAPI_MODULE_INIT()
 	capture_hot_exports(env, exports);
 	inotify_exports(env, exports);
 	delta_exports(env, exports);
+	mapped_file_exports(env, exports);
 	lane_exports(env, exports);
 	express_exports(env, exports);
 	return exports;

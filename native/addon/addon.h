@@ -52,6 +52,7 @@ void capture_exports(napi_env env, napi_value exports);
 void capture_hot_exports(napi_env env, napi_value exports);
 void inotify_exports(napi_env env, napi_value exports);
 void delta_exports(napi_env env, napi_value exports);
+void mapped_file_exports(napi_env env, napi_value exports);
 void lane_exports(napi_env env, napi_value exports);
 void express_exports(napi_env env, napi_value exports);
 

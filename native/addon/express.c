@@ -46,9 +46,9 @@ struct express {
 	double *slots;
 	uint8_t *bytes;
 	size_t room;
-	/* The target's journal: one file as long as there is this lane. */
-	struct mapped_file journal;
-	bool is_unmappable;
+	/* The target's journal, where it is mapped; whoever made it closes it. */
+	struct mapped_file *journal;
+	napi_ref kept_journal;
 };
 
 /* The expected file with these numbers at `slot` and behind it, which becomes the chosen one. */
@@ -217,16 +217,8 @@ static bool record_ahead(struct express *x, size_t bytes)
 	struct iovec parts[3] = {
 		{ head, sizeof head }, { x->bytes, bytes }, { tail, sizeof tail },
 	};
-	if (!x->journal.data && !x->is_unmappable)
-		x->is_unmappable = !mapped_file_open(&x->journal, (int)s[JOURNAL_FD],
-						     (size_t)s[JOURNAL_END]);
-	if (x->journal.data) {
-		if (s[JOURNAL_AT] + (double)all > (double)x->journal.bytes) return false;
-		if (mapped_file_store(&x->journal, (size_t)s[JOURNAL_AT], parts, 3)) return true;
-		/* Whoever writes now hears what is wrong with the file. */
-		mapped_file_close(&x->journal);
-		x->is_unmappable = true;
-	}
+	if (mapped_file_store(x->journal, s[JOURNAL_AT], parts, 3)) return true;
+	mapped_file_close(x->journal);
 	ssize_t n = pwritev((int)s[JOURNAL_FD], parts, 3, (off_t)s[JOURNAL_AT]);
 	return n == (ssize_t)all;
 }
@@ -255,7 +247,6 @@ static bool write_ahead(void *data)
 
 static void free_lane(napi_env env, void *data, void *hint)
 {
-	mapped_file_close(&((struct express *)data)->journal);
 	free(data);
 }
 
@@ -287,6 +278,23 @@ FUNCTION(fn_express_open)
 	return out;
 }
 
+static void keep_journal(napi_env env, struct express *x, struct mapped_file *journal,
+			 napi_value of)
+{
+	if (x->kept_journal) napi_delete_reference(env, x->kept_journal);
+	x->kept_journal = NULL;
+	x->journal = journal;
+	if (journal) napi_create_reference(env, of, 1, &x->kept_journal);
+}
+
+/* expressJournal(handle, map): what is mapped of the journal that the slots name, or undefined. */
+FUNCTION(fn_express_journal)
+{
+	struct args a = args_of(env, info);
+	keep_journal(env, arg_handle(&a, 0), arg_handle(&a, 1), a.value[1]);
+	return NULL;
+}
+
 /* expressClose(handle): idempotent. */
 FUNCTION(fn_express_close)
 {
@@ -295,7 +303,7 @@ FUNCTION(fn_express_close)
 	if (!x->poll) return NULL;
 	poll_try_first(x->poll, NULL, NULL);
 	x->poll = NULL;
-	mapped_file_close(&x->journal);
+	keep_journal(env, x, NULL, NULL);
 	for (int i = 0; i < 3; i++) napi_delete_reference(env, x->kept[i]);
 	return NULL;
 }
@@ -303,5 +311,6 @@ FUNCTION(fn_express_close)
 void express_exports(napi_env env, napi_value exports)
 {
 	export_function(env, exports, "expressOpen", fn_express_open);
+	export_function(env, exports, "expressJournal", fn_express_journal);
 	export_function(env, exports, "expressClose", fn_express_close);
 }

@@ -7,19 +7,18 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-/* Closed and never opened: all zero. */
+/* Not mapped (any more): no data. */
 struct mapped_file {
 	uint8_t *data;
 	size_t bytes;
 };
 
-/* So many bytes of an open file, all of which it must have. False: they cannot be mapped. */
-bool mapped_file_open(struct mapped_file *f, int fd, size_t bytes);
 /*
- * Stores the parts one behind the other, in this order; all must be within the mapping. False: not
- * all of them are there.
+ * Stores the parts one behind the other, in this order. False: they are not within what is mapped,
+ * or not all of them are there.
  */
-bool mapped_file_store(struct mapped_file *f, size_t at, const struct iovec *parts, int count);
+bool mapped_file_store(struct mapped_file *f, double at, const struct iovec *parts, int count);
+/* Of a file that turned out shorter part of a page could still be stored into, for nobody. */
 void mapped_file_close(struct mapped_file *f);
 
 #endif

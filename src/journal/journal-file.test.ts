@@ -107,6 +107,57 @@ test("what was put down last counts, also for who opens it anew", (t) => {
   assert.equal(JournalFile.openExisting({ ...rig.place, name: "journal-y" }), undefined);
 });
 
+test("what is stored into the mapping is there at once, as if it were written", (t) => {
+  let storedCount = 0;
+  const own = native();
+  const counting: Partial<Files> = {
+    storeMapped: (...args) => {
+      const isStored = own.storeMapped(...args);
+      if (isStored) storedCount++;
+      return isStored;
+    },
+  };
+  const texts = ["a", "b".repeat(200), "c".repeat(300_000)];
+  const contents = [counting, { mapFile: () => undefined }].map((faults) => {
+    const rig = new Rig(t, faults);
+    const file = rig.open();
+    file.writeHeader({ cut }, true);
+    file.allocate();
+    for (const text of texts) {
+      appendText(file, text);
+      assert.deepEqual(textsOf(rig.open()).at(-1), text);
+    }
+    // The next generation, and what does not fit into what is mapped.
+    file.writeHeader({ cut: { ...cut, epoch: 8 } }, true);
+    for (const text of [...texts, "d".repeat(900_000), "e"]) appendText(file, text);
+    assert.deepEqual(
+      textsOf(rig.open()).map(({ length }) => length),
+      [1, 200, 3e5, 9e5, 1],
+    );
+    return fs.readFileSync(rig.path);
+  });
+  assert.ok(contents[0]!.equals(contents[1]!));
+  assert.ok(storedCount > 10, `${storedCount} stores`);
+});
+
+test("what cannot be stored is written, and the error of that is told", (t) => {
+  let isFull = false;
+  const rig = new Rig(t, {
+    storeMapped: () => false,
+    pwrite: (...args) => (isFull ? -Errno.ENOSPC : native().pwrite(...args)),
+  });
+  const file = rig.open();
+  file.writeHeader({ cut }, true);
+  file.allocate();
+  assert.notEqual(file.map, undefined);
+  appendText(file, "one");
+  assert.equal(file.map, undefined, "part of a page that is no longer there could be stored into");
+  assert.deepEqual(textsOf(rig.open()), ["one"]);
+  isFull = true;
+  assert.throws(() => appendText(file, "two"), { code: "TARGET_FULL" });
+  assert.deepEqual(textsOf(rig.open()), ["one"]);
+});
+
 test("with one slot torn the other counts, with both it is as new", (t) => {
   const rig = new Rig(t);
   const file = rig.open();

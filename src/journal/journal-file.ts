@@ -62,6 +62,8 @@ export class JournalFile {
   readonly #fd: number;
   #header: JournalHeader;
   #serial = 0;
+  /** Of its beginning, while a session writes it. */
+  #map: unknown;
   /** Where the next record goes, and what it is called. */
   at: number = headerBytes;
   number = 0;
@@ -162,13 +164,21 @@ export class JournalFile {
     this.number = 0;
   }
 
-  /** Takes the space that small records need, where the filesystem can. */
+  /** Takes the space that small records need, where the filesystem can, and maps it. */
   allocate(): void {
-    this.#place.files.fallocate(this.#fd, 0, 0, allocatedBytes);
+    const { files } = this.#place;
+    if (files.fallocate(this.#fd, 0, 0, allocatedBytes) < 0) return;
+    this.#map = files.mapFile(this.#fd, allocatedBytes);
+  }
+
+  /** For the addon, which stores records behind the last one; undefined: it writes them. */
+  get map(): unknown {
+    return this.#map;
   }
 
   /** Gives back the space for records; there are none. */
   trim(): void {
+    this.#unmap();
     this.#place.files.ftruncate(this.#fd, headerBytes);
   }
 
@@ -180,7 +190,17 @@ export class JournalFile {
     return stat[Stat.size]! <= headerBytes;
   }
 
+  #unmap(): void {
+    if (this.#map !== undefined) this.#place.files.unmapFile(this.#map);
+    this.#map = undefined;
+  }
+
   #put(bytes: Uint8Array, length: number, at: number): void {
+    if (this.#map !== undefined && at + length <= allocatedBytes) {
+      if (this.#place.files.storeMapped(this.#map, at, bytes, 0, length)) return;
+      // What is wrong with the file is told by writing it.
+      this.#unmap();
+    }
     const result = this.#place.files.pwrite(this.#fd, bytes, 0, length, at);
     if (result < 0) throw unusable("write the journal", result);
   }
@@ -324,6 +344,7 @@ export class JournalFile {
   }
 
   close(): void {
+    this.#unmap();
     this.#place.files.close(this.#fd);
   }
 }

@@ -43,6 +43,17 @@ export interface RecordedEpoch {
   each(visit: (type: number, bytes: Uint8Array, start: number, end: number) => void): void;
 }
 
+/** Where the addon may put records: from `at` on, up to `end`. */
+export interface RecordPlace {
+  readonly fd: number;
+  /** What is mapped of it, if anything. */
+  readonly map: unknown;
+  readonly at: number;
+  readonly end: number;
+  readonly generation: number;
+  readonly number: number;
+}
+
 export interface JournalOptions {
   readonly files: Files;
   readonly rootFd: number;
@@ -214,19 +225,11 @@ export class Journal {
     return birth > this.#firstBirth || this.#described.get(node) === birth;
   }
 
-  /** Where the addon may put records, and up to where; undefined when it may not now. */
-  get ahead():
-    | { fd: number; at: number; end: number; generation: number; number: number }
-    | undefined {
+  /** Undefined when the addon may not put down records now. */
+  get ahead(): RecordPlace | undefined {
     if (this.#isPower || this.#isAlone || !this.#file.hasRecords) return undefined;
-    const { fd, at, number } = this.#file;
-    return {
-      fd,
-      at,
-      end: this.#file.start + this.#recordBytesMax,
-      generation: this.#file.generation,
-      number,
-    };
+    const { fd, map, at, generation, number } = this.#file;
+    return { fd, map, at, end: this.#file.start + this.#recordBytesMax, generation, number };
   }
 
   /** An operation of what was recorded last is going to be carried out. */

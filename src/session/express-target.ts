@@ -30,6 +30,8 @@ export class ExpressTarget {
   readonly #slots: Float64Array = new Float64Array(expressSlots);
   readonly #recent: RecentNodes = new RecentNodes(expressFileCountMax);
   readonly #handle: unknown;
+  /** What the addon has been told. */
+  #map: unknown;
 
   private constructor(port: ExpressPort, direct: DirectAccess) {
     this.#port = port;
@@ -67,6 +69,8 @@ export class ExpressTarget {
       slots[ExpressSlot.journalEnd] = ahead.end;
       slots[ExpressSlot.journalGeneration] = ahead.generation;
       slots[ExpressSlot.journalNumber] = ahead.number;
+      if (ahead.map !== this.#map) this.#port.expressJournal(this.#handle, ahead.map);
+      this.#map = ahead.map;
     }
     let count = 0;
     for (const node of this.#recent.nodes) {

@@ -76,6 +76,8 @@ export interface ExpressPort {
     slots: Float64Array,
     bytes: Uint8Array,
   ): unknown;
+  /** At the target: what is mapped (`Files.mapFile`) of the journal that the slots name. */
+  expressJournal(handle: unknown, map: unknown): void;
   /** Idempotent. */
   expressClose(handle: unknown): void;
 }

@@ -179,6 +179,24 @@ export interface Files {
   fsync(fd: number, dataOnly: boolean | 0 | 1): number;
   /** Waits until all of the descriptor's filesystem is on its disk. */
   syncFilesystem(fd: number): number;
+  /**
+   * The first bytes of an open file for `storeMapped`: cheaper than `pwrite`, and there for all who
+   * read the file as soon. Undefined where it cannot be, or the file is not that long.
+   */
+  mapFile(fd: number, length: number): unknown;
+  /**
+   * The last 32 bytes are stored last. False: not all of it is within what is mapped and there;
+   * `pwrite` would tell why.
+   */
+  storeMapped(
+    map: unknown,
+    position: number,
+    bytes: Uint8Array,
+    offset: number,
+    length: number,
+  ): boolean;
+  /** Idempotent. */
+  unmapFile(map: unknown): void;
   /** Starts write-out of the pages, which write-protects shared mappings of them again. */
   cleanPages(fd: number, position: number, length: number, waits: 0 | 1): number;
   /** Dirty pages in the extent (cachestat). */
