@@ -16,9 +16,8 @@ import {
   summarize,
 } from "../measures.ts";
 import { stopwatch } from "../programs.ts";
-import { journalless, lockstepLink, lockstepLocal, type Subject } from "../subjects/index.ts";
-import type { Pair } from "../workspace.ts";
-import { Field, type Scenario, type Settings, withSubject } from "./scenario.ts";
+import { journalless, lockstepLink, lockstepLocal } from "../subjects/index.ts";
+import { Field, type Live, rotated, type Scenario, withAllLive } from "./scenario.ts";
 
 const file = { file: "record.bin", bytes: 4096, sparse: false };
 const sizeBytes = 128;
@@ -26,9 +25,8 @@ const paceUs = 1000;
 const count = 200;
 const warmup = 30;
 
-interface Live {
-  readonly subject: Subject;
-  readonly pair: Pair;
+interface Measured {
+  readonly name: string;
   /** Of each round, in µs; undefined where nothing arrived. */
   readonly p50s: (number | undefined)[];
   readonly samples: number[];
@@ -40,28 +38,24 @@ export const journal: Scenario = async (settings) => {
   const rounds = settings.rounds ?? (settings.quick ? 12 : 40);
   const field = await new Field(settings).admit([lockstepLink, lockstepLocal]);
   const rows: string[][] = [];
-  const data: unknown[] = [];
+  const data: Measured[] = [];
   for (const subject of field.turns(0)) {
     const without = journalless.get(subject)!;
     settings.say(`journal: ${subject.name}, ${rounds} rounds`);
-    const measured = await field.attempt(subject.name, () =>
-      withAll(settings, [subject, without, without], async (all) => {
-        for (let round = 0; round < rounds; round += 1) {
-          for (let turn = 0; turn < all.length; turn += 1) {
-            await takeTurn(all[(round + turn) % all.length]!);
-          }
+    await withAllLive(settings, field, [subject, without, without], file, async (all) => {
+      const turns = all.map((live) => ({ live, measured: emptyOf(live) }));
+      for (let round = 0; round < rounds && field.has(subject); round += 1) {
+        for (const { live, measured } of rotated(turns, round)) {
+          await field.attempt(subject.name, () => takeTurn(live, measured));
         }
-        return all;
-      }),
-    );
-    if (measured === undefined) continue;
-    const [own, base, again] = measured as [Live, Live, Live];
-    rows.push(rowOf("with journal", own, ratioByRound(own.p50s, base.p50s)));
-    rows.push(rowOf("without", base, undefined));
-    rows.push(rowOf("without, again", again, ratioByRound(again.p50s, base.p50s)));
-    data.push(
-      ...measured.map(({ pair: _pair, subject: { name }, ...rest }) => ({ name, ...rest })),
-    );
+      }
+      const [own, base, again] = turns.map(({ measured }) => measured);
+      if (own === undefined || base === undefined || again === undefined) return;
+      rows.push(rowOf("with journal", own, ratioByRound(own.p50s, base.p50s)));
+      rows.push(rowOf("without", base, undefined));
+      rows.push(rowOf("without, again", again, ratioByRound(again.p50s, base.p50s)));
+      data.push(own, base, again);
+    });
   }
   return {
     scenario: "journal",
@@ -77,40 +71,29 @@ export const journal: Scenario = async (settings) => {
   };
 };
 
-/** Starts all of them, each on a pair of its own, then runs `work`. */
-function withAll<T>(
-  settings: Settings,
-  subjects: readonly Subject[],
-  work: (live: Live[]) => Promise<T>,
-): Promise<T> {
-  const [subject, ...others] = subjects;
-  if (subject === undefined) return work([]);
-  return withSubject(settings, subject, file, (pair) =>
-    withAll(settings, others, (live) =>
-      work([{ subject, pair, p50s: [], samples: [], lost: 0 }, ...live]),
-    ),
-  );
+function emptyOf({ subject: { name } }: Live): Measured {
+  return { name, p50s: [], samples: [], lost: 0 };
 }
 
-async function takeTurn(live: Live): Promise<void> {
+async function takeTurn({ pair }: Live, measured: Measured): Promise<void> {
   const { samples, lost } = await stopwatch({
-    source: join(live.pair.source, file.file),
-    target: join(live.pair.target, file.file),
+    source: join(pair.source, file.file),
+    target: join(pair.target, file.file),
     ...{ count, warmup, paceUs, sizeBytes },
     jitterUs: 0,
     offset: "random",
     timeoutMs: 2000,
     readyMs: 60_000,
   });
-  live.p50s.push(summarize(samples)?.p50);
-  live.samples.push(...samples);
-  live.lost += lost;
+  measured.p50s.push(summarize(samples)?.p50);
+  measured.samples.push(...samples);
+  measured.lost += lost;
 }
 
-function rowOf(what: string, live: Live, ratio: RatioSpread | undefined): string[] {
-  const summary = summarize(live.samples);
-  const p10 = quantile(Float64Array.from(live.samples).sort(), 0.1);
+function rowOf(what: string, measured: Measured, ratio: RatioSpread | undefined): string[] {
+  const summary = summarize(measured.samples);
+  const p10 = quantile(Float64Array.from(measured.samples).sort(), 0.1);
   const values = [summary?.min, p10, summary?.p50, summary?.p90].map(showUs);
   const shown = ratio === undefined ? "" : showRatio(ratio);
-  return [live.subject.name, what, `${summary?.n ?? 0}`, `${live.lost}`, ...values, shown];
+  return [measured.name, what, `${summary?.n ?? 0}`, `${measured.lost}`, ...values, shown];
 }

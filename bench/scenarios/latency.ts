@@ -2,18 +2,27 @@
  * Scenario 1: how long after write() has returned are its bytes in the target?
  *
  * 128 bytes at random aligned places of a 4 KiB file, one record outstanding at a time, paced 1 ms
- * and 5 ms for the fast subjects. The slow ones (tools that start a process or wait for a quiet
+ * and 5 ms for the fast subjects, which are live at once and take short turns. The slow ones (tools that start a process or wait for a quiet
  * second) get few records at a jittered pace of 100 to 1100 ms, and are set against the floor's
- * 5 ms of the same round.
+ * 5 ms of the same round's first turn.
  */
 import { join } from "node:path";
 import { ratioByRound, showRatio, showUs, summarize } from "../measures.ts";
 import { stopwatch, type StopwatchResult } from "../programs.ts";
 import { fastSubjects, floor, slowSubjects, type Subject } from "../subjects/index.ts";
-import { Field, type Scenario, type Settings, withSubject } from "./scenario.ts";
+import {
+  Field,
+  type Live,
+  type Scenario,
+  type Settings,
+  rotated,
+  withAllLive,
+} from "./scenario.ts";
 
-const fileBytes = 4096;
+const record = { file: "record.bin", bytes: 4096, sparse: false };
 const recordBytes = 128;
+/** Of each fast subject, in a round. */
+const turnsPerRound = 8;
 
 interface Pace {
   readonly label: string;
@@ -36,13 +45,25 @@ export const latency: Scenario = async (settings) => {
   const field = await new Field(settings).admit([...fastSubjects, ...slowSubjects]);
   const turns: Turn[] = [];
   for (let round = 0; round < rounds; round += 1) {
-    for (const subject of field.turns(round)) {
-      settings.say(`latency: round ${round + 1} of ${rounds}, ${subject.name}`);
-      const measured = await field.attempt(subject.name, () =>
-        measureTurn(settings, subject, round),
-      );
-      turns.push(...(measured ?? []));
+    settings.say(`latency: round ${round + 1} of ${rounds}`);
+    const subjects = field.turns(round);
+    const fast = subjects.filter(({ speed }) => speed === "fast");
+    await withAllLive(settings, field, fast, record, async (all) => {
+      for (let turn = 0; turn < turnsPerRound; turn += 1) {
+        for (const live of rotated(all, turn)) await take(live, round * turnsPerRound + turn);
+      }
+    });
+    for (const subject of subjects.filter(({ speed }) => speed === "slow")) {
+      await withAllLive(settings, field, [subject], record, async (all) => {
+        for (const live of all) await take(live, round * turnsPerRound);
+      });
     }
+  }
+  async function take(live: Live, turn: number): Promise<void> {
+    const { name } = live.subject;
+    if (!field.has(live.subject)) return;
+    const measured = await field.attempt(name, () => measureTurn(settings, live, turn));
+    turns.push(...(measured ?? []));
   }
   return {
     scenario: "latency",
@@ -53,12 +74,12 @@ export const latency: Scenario = async (settings) => {
     ],
     rows: [...fastSubjects, ...slowSubjects].flatMap((subject) => rowsOf(subject, turns)),
     notes: [
-      "Ratios are formed in each round and shown as median (min..max).",
+      "Ratios are formed in each turn and shown as median (min..max).",
       "(at least): p99 if each record came right after the observer's last look in vain.",
       ...slowSubjects.map(({ name, configuration }) => `${name}: ${configuration}.`),
     ],
     skipped: field.skips,
-    data: { fileBytes, recordBytes, rounds, turns },
+    data: { fileBytes: record.bytes, recordBytes, rounds, turns },
   };
 };
 
@@ -67,30 +88,28 @@ function pacesOf(subject: Subject, quick: boolean): readonly Pace[] {
     const slow = { paceUs: 100_000, jitterUs: 1_000_000, warmup: 2, timeoutMs: 20_000 };
     return [{ label: "0.1-1.1 s", count: quick ? 4 : 10, ...slow }];
   }
-  const fast = { jitterUs: 0, count: quick ? 400 : 2000, warmup: 50, timeoutMs: 2000 };
+  const fast = { jitterUs: 0, count: quick ? 50 : 250, warmup: 30, timeoutMs: 2000 };
   return [
     { label: "1 ms", paceUs: 1000, ...fast },
     { label: "5 ms", paceUs: 5000, ...fast },
   ];
 }
 
-async function measureTurn(settings: Settings, subject: Subject, round: number): Promise<Turn[]> {
-  const turn = { file: "record.bin", bytes: fileBytes, sparse: false };
-  return withSubject(settings, subject, turn, async (pair) => {
-    const turns: Turn[] = [];
-    for (const pace of pacesOf(subject, settings.quick)) {
-      const result = await stopwatch({
-        source: join(pair.source, turn.file),
-        target: join(pair.target, turn.file),
-        ...pace,
-        sizeBytes: recordBytes,
-        offset: "random",
-        readyMs: 60_000,
-      });
-      turns.push({ subject: subject.name, pace: pace.label, round, ...result });
-    }
-    return turns;
-  });
+async function measureTurn(settings: Settings, live: Live, round: number): Promise<Turn[]> {
+  const { subject, pair } = live;
+  const turns: Turn[] = [];
+  for (const pace of pacesOf(subject, settings.quick)) {
+    const result = await stopwatch({
+      source: join(pair.source, record.file),
+      target: join(pair.target, record.file),
+      ...pace,
+      sizeBytes: recordBytes,
+      offset: "random",
+      readyMs: 60_000,
+    });
+    turns.push({ subject: subject.name, pace: pace.label, round, ...result });
+  }
+  return turns;
 }
 
 function rowsOf(subject: Subject, turns: readonly Turn[]): string[][] {

@@ -8,7 +8,7 @@
  */
 import { ProcessError } from "../processes.ts";
 import type { RunningSubject, Subject } from "../subjects/index.ts";
-import { makeFile, type Pair, withPair } from "../workspace.ts";
+import { makeFile, makePair, type Pair, removePair } from "../workspace.ts";
 import { join } from "node:path";
 
 export interface Settings {
@@ -77,9 +77,7 @@ export class Field<T extends Entrant = Subject> {
 
   /** The order of turns in `round`: rotated by one each round. */
   turns(round: number): T[] {
-    const count = this.#subjects.length;
-    const shift = count === 0 ? 0 : round % count;
-    return [...this.#subjects.slice(shift), ...this.#subjects.slice(0, shift)];
+    return rotated(this.#subjects, round);
   }
 
   skip(name: string, reason: string): void {
@@ -100,26 +98,75 @@ export class Field<T extends Entrant = Subject> {
   }
 }
 
+/** The same in another order, which comes again after as many steps as there are entries. */
+export function rotated<T>(all: readonly T[], by: number): T[] {
+  const shift = all.length === 0 ? 0 : by % all.length;
+  return [...all.slice(shift), ...all.slice(0, shift)];
+}
+
 export interface FileTurn {
   readonly file: string;
   readonly bytes: number;
   readonly sparse: boolean;
 }
 
-/** Makes a pair with one file, starts `subject` on it, runs `work`, and clears all away. */
+/** A subject that runs, on a pair of its own. */
+export interface Live {
+  readonly subject: Subject;
+  readonly pair: Pair;
+  readonly running: RunningSubject;
+  /** Ends it and clears all away. */
+  end(): Promise<void>;
+}
+
+/** Makes a pair with one file and starts `subject` on it. */
+export async function begin(settings: Settings, subject: Subject, turn: FileTurn): Promise<Live> {
+  const pair = await makePair(settings.folder);
+  try {
+    await makeFile(join(pair.source, turn.file), turn.bytes, turn.sparse);
+    const running = await subject.start({ pair, file: turn.file, fileBytes: turn.bytes });
+    const end = (): Promise<void> => running.stop().finally(() => removePair(pair));
+    return { subject, pair, running, end };
+  } catch (error) {
+    await removePair(pair);
+    throw error;
+  }
+}
+
+/** The same for as long as `work` takes. */
 export async function withSubject<T>(
   settings: Settings,
   subject: Subject,
   turn: FileTurn,
   work: (pair: Pair, running: RunningSubject) => Promise<T>,
 ): Promise<T> {
-  return withPair(settings.folder, async (pair) => {
-    await makeFile(join(pair.source, turn.file), turn.bytes, turn.sparse);
-    const running = await subject.start({ pair, file: turn.file, fileBytes: turn.bytes });
-    try {
-      return await work(pair, running);
-    } finally {
-      await running.stop();
+  const live = await begin(settings, subject, turn);
+  try {
+    return await work(live.pair, live.running);
+  } finally {
+    await live.end();
+  }
+}
+
+/**
+ * Runs `work` with all of them live at once, less those that do not start. What differs by
+ * microseconds is told apart only by turns that are short against what the machine does meanwhile.
+ */
+export async function withAllLive(
+  settings: Settings,
+  field: Field,
+  subjects: readonly Subject[],
+  file: FileTurn,
+  work: (live: readonly Live[]) => Promise<void>,
+): Promise<void> {
+  const all: Live[] = [];
+  try {
+    for (const subject of subjects) {
+      const live = await field.attempt(subject.name, () => begin(settings, subject, file));
+      if (live !== undefined) all.push(live);
     }
-  });
+    await work(all);
+  } finally {
+    for (const live of all) await live.end();
+  }
 }
