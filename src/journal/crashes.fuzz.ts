@@ -217,6 +217,29 @@ export class Author {
     return this.#end(0);
   }
 
+  /** A folder in which much is written, and its end in the next epoch; some has other names. */
+  folderThatGoes(): [filled: Epoch, gone: Epoch] {
+    const { tree } = this.place;
+    this.#folder(rootId, "going");
+    const going = tree.child(rootId, bytesOf("going"));
+    this.#folder(going, "below");
+    const below = tree.child(going, bytesOf("below"));
+    for (const [i, parent] of [going, below, below, going, going].entries()) {
+      this.#file(parent, `g${i}`, 700 * i, i);
+      const node = tree.child(parent, bytesOf(`g${i}`));
+      this.#write(node, 50, 100, i);
+      if (i % 2 === 0) continue;
+      this.#send((w) => w.link(node, rootId, bytesOf(`stays${i}`)));
+      this.#send((w) => w.link(node, going, bytesOf(`too${i}`)));
+      this.#write(node, 200, 100, i);
+      this.#touch(rootId, going);
+    }
+    const filled = this.#end(0);
+    this.#send((w) => w.remove(going));
+    this.#touch(rootId);
+    return [filled, this.#end(0)];
+  }
+
   #end(flags: number): Epoch {
     const { tree } = this.place;
     for (const node of this.#held) {

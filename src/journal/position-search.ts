@@ -145,6 +145,8 @@ export class PositionSearch {
   /** Index of the spot that was not right last: mostly it still is not. */
   #wrong = 0;
   #isFound = false;
+  /** What the operation at the position has taken away already: nothing can be written to it. */
+  readonly gone: Set<number> = new Set();
 
   constructor(options: SearchOptions, survey: Survey, { spots, ahead }: SpotCollector) {
     this.#of = options;
@@ -179,7 +181,10 @@ export class PositionSearch {
   #isHereWithin(type: number, bytes: Uint8Array, start: number, end: number): boolean {
     const { tree } = this.replay;
     const change = changeOf(this.replay, type, bytes, start, end);
-    if (this.#isHere(change)) return true;
+    if (this.#isHere(change)) {
+      this.#noteGone(change);
+      return true;
+    }
     const node = type === FrameType.remove ? u32(bytes, start) : 0;
     while (tree.isLive(node) && tree.countNames(node) > 1) {
       tree.removeName(tree.firstName[node]!);
@@ -188,13 +193,51 @@ export class PositionSearch {
     return false;
   }
 
-  #isHere(change: Change | undefined): boolean {
+  /**
+   * Of what the change takes away: names that a node has besides others leave the tree, if they are
+   * not on the disk any more; what has no name left on it is `gone`.
+   */
+  #noteGone(change: Change): void {
+    const { tree } = this.replay;
+    const { parent, node, nextOfNode } = tree.names;
+    const replaced = change.parent === 0 ? 0 : tree.names.find(change.parent, change.name);
+    const nodes = new Set<number>();
+    if (replaced !== 0) nodes.add(node[replaced]!);
+    for (let id = rootId + 1; change.removed !== 0 && id < tree.endId; id++) {
+      if (tree.isLive(id)) nodes.add(id);
+    }
+    const directories = this.#directories();
+    for (const one of nodes) {
+      const absent: number[] = [];
+      for (let id = tree.firstName[one]!; id !== 0; id = nextOfNode[id]!) {
+        const isLoose =
+          id === replaced || (change.removed !== 0 && tree.isWithin(parent[id]!, change.removed));
+        if (isLoose && !this.#isOnDisk(id, directories)) absent.push(id);
+      }
+      if (absent.length === 0) continue;
+      if (absent.length === tree.countNames(one)) this.gone.add(one);
+      else for (const id of absent) tree.removeName(id);
+    }
+    directories.clear();
+  }
+
+  #isOnDisk(id: number, directories: Directories): boolean {
+    const { names } = this.replay.tree;
+    const dirFd = directories.get(names.parent[id]!);
+    if (dirFd < 0) return false;
+    return this.#of.files.identifyAt(dirFd, names.bytes(id), this.#stat) >= 0;
+  }
+
+  #directories(): Directories {
     const { tree, names } = this.replay;
-    const { files, rootFd } = this.#of;
-    if (!this.#ahead.every((one) => this.#isThere(one))) return false;
-    const directories = new Directories(files, rootFd, tree, {
+    return new Directories(this.#of.files, this.#of.rootFd, tree, {
       detachedName: (node) => (names.held.has(node) ? holdName(node) : undefined),
     });
+  }
+
+  #isHere(change: Change | undefined): boolean {
+    if (!this.#ahead.every((one) => this.#isThere(one))) return false;
+    const directories = this.#directories();
     const count = this.#spots.length;
     let at = count;
     for (let i = 0; i < count && at === count; i++) {

@@ -69,6 +69,8 @@ class RedoPass {
   /** The first operation that is carried out in its turn, and announcements before it. */
   readonly #position: number;
   readonly #announcedCount: number;
+  /** What the operation at the position has taken away. */
+  readonly #gone: ReadonlySet<number>;
   #operations = 0;
   #nameOperations = 0;
   #announcements = 0;
@@ -81,6 +83,7 @@ class RedoPass {
     this.#replay = search.replay;
     this.#position = search.replay.operations;
     this.#announcedCount = search.replay.announcements;
+    this.#gone = search.gone;
     const { files, rootFd, problems, file } = options;
     const { tree, names } = search.replay;
     this.#applier = new Applier(files, rootFd, tree, problems, new Removal(files, rootFd), names);
@@ -136,6 +139,7 @@ class RedoPass {
   #isToRepeat(node: number, at: number): boolean {
     const { tree, names, bornAt } = this.#replay;
     if (!tree.isLive(node) || (bornAt.get(node) ?? 0) > at) return false;
+    if (this.#gone.has(node)) return false;
     if (at >= this.#survey.markedOperations) return true;
     // What had no name has vanished with the process, marked as written or not.
     const staged = names.staged.get(node);
