@@ -125,7 +125,13 @@ export async function begin(settings: Settings, subject: Subject, turn: FileTurn
   try {
     await makeFile(join(pair.source, turn.file), turn.bytes, turn.sparse);
     const running = await subject.start({ pair, file: turn.file, fileBytes: turn.bytes });
-    const end = (): Promise<void> => running.stop().finally(() => removePair(pair));
+    const end = async (): Promise<void> => {
+      try {
+        await running.stop();
+      } finally {
+        await removePair(pair);
+      }
+    };
     return { subject, pair, running, end };
   } catch (error) {
     await removePair(pair);
