@@ -2,9 +2,9 @@
  * Scenario 1: how long after write() has returned are its bytes in the target?
  *
  * 128 bytes at random aligned places of a 4 KiB file, one record outstanding at a time, paced 1 ms
- * and 5 ms for the fast subjects, which are live at once and take short turns. The slow ones (tools that start a process or wait for a quiet
- * second) get few records at a jittered pace of 100 to 1100 ms, and are set against the floor's
- * 5 ms of the same round's first turn.
+ * and 5 ms for the fast subjects, which are live at once and take short turns. The slow ones (tools
+ * that start a process or wait for a quiet second) get few records at a jittered pace of 100 to
+ * 1100 ms, and are set against the floor's 5 ms of the same round's first turn.
  */
 import { join } from "node:path";
 import { ratioByRound, showRatio, showUs, summarize } from "../measures.ts";

@@ -186,8 +186,9 @@ export class Applier implements Operations {
 
   /** A name of our own came or went in the root. */
   #keepRootTime(): void {
-    const { mtimeSec, mtimeNsec } = this.#tree;
-    this.#files.setTimes(this.#rootFd, noName, mtimeSec[rootId]!, mtimeNsec[rootId]!);
+    const [sec, nsec] = [this.#tree.mtimeSec[rootId]!, this.#tree.mtimeNsec[rootId]!];
+    this.#files.setTimes(this.#rootFd, noName, sec, nsec);
+    this.changed.mark(rootId);
   }
 
   /** Takes over what `keep` of an earlier link has left: a node of the tree, without a name. */
@@ -301,10 +302,10 @@ export class Applier implements Operations {
       }
     } else {
       if (!this.#held.has(node)) malformed(`node ${node} has a place already`);
-      const [hold, spot] = [holdName(node), { dirFd, parent, name }];
-      const isFolder = this.#tree.isDirectory(node);
-      const result = this.#discard.rename(this.#rootFd, hold, spot, isFolder);
+      const [spot, isFolder] = [{ dirFd, parent, name }, this.#tree.isDirectory(node)];
+      const result = this.#discard.rename(this.#rootFd, holdName(node), spot, isFolder);
       this.#check(result, parent, "rename");
+      this.#keepRootTime();
       this.#discard.placed(node);
     }
     this.#names.placed(node, parent, name);
@@ -313,18 +314,19 @@ export class Applier implements Operations {
   }
 
   #placeStaged(node: number, staged: Staged, spot: Spot): void {
-    const [files, { dirFd, name }] = [this.#files, spot];
+    const { dirFd, name } = spot;
     if (isRegular(staged)) this.#stagedFd(node, staged);
     if (staged.name !== undefined) {
       this.#check(this.#discard.rename(this.#rootFd, staged.name, spot), node, "rename");
-      if (spot.parent !== rootId) this.#keepRootTime();
+      this.#keepRootTime();
     } else {
       let result = this.#make(node, staged, dirFd, name);
       if (result === -Errno.EEXIST && (staged.mode & Mode.typeMask) !== Mode.directory) {
         // Made under another name first, then renamed over the old one: that is atomic.
         this.#check(this.#make(node, staged, this.#rootFd, holdName(node)), node, "create");
         result = this.#discard.rename(this.#rootFd, holdName(node), spot);
-        if (result < 0) files.unlink(this.#rootFd, holdName(node), 0);
+        if (result < 0) this.#files.unlink(this.#rootFd, holdName(node), 0);
+        this.#keepRootTime();
       }
       this.#check(result, node, "create");
     }
@@ -381,6 +383,7 @@ export class Applier implements Operations {
       this.#check(this.#files.link(ownFd, ownName, this.#rootFd, hold), node, "link");
       result = this.#discard.rename(this.#rootFd, hold, { dirFd, parent, name });
       if (result < 0) this.#files.unlink(this.#rootFd, hold, 0);
+      this.#keepRootTime();
     }
     this.#check(result, node, "link");
     this.#names.linked(node, parent, name);
@@ -409,6 +412,7 @@ export class Applier implements Operations {
       }
     } else if (this.#held.has(node)) {
       this.#check(this.#discard.removeHeld(node), node, "remove");
+      this.#keepRootTime();
     } else {
       for (let id = tree.firstName[node]!; id !== 0; id = tree.names.nextOfNode[id]!) {
         const parent = tree.names.parent[id]!;
@@ -429,8 +433,8 @@ export class Applier implements Operations {
       malformed(`node ${node} cannot be detached`);
     }
     const [dirFd, name] = this.#at(node);
-    const result = this.#files.rename(dirFd, name, this.#rootFd, holdName(node), 0);
-    this.#check(result, node, "rename");
+    this.#check(this.#files.rename(dirFd, name, this.#rootFd, holdName(node), 0), node, "rename");
+    this.#keepRootTime();
     this.#discard.detached(node);
     this.#names.detached(node);
   }

@@ -289,6 +289,8 @@ test("what was changed after a pass is made equal by the next one", { skip }, as
           [],
           [],
         ],
+        // Written ahead of its epoch under a name of ours in the root, whose time must not show it.
+        ["all", [], [{ kind: "file", path: "a/d", size: 300_000, time: 1, mode: 0o600 }], []],
       ],
     },
   );
