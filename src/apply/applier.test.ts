@@ -320,6 +320,34 @@ test("a folder steps aside with its children, which can be worked on meanwhile",
   assert.deepEqual(fs.readdirSync(rig.root), ["d"]);
 });
 
+test("names of our own come and go in the root without a trace in its time", (context) => {
+  const rig = rigFor(context);
+  rig.folderNode(2, "d");
+  rig.folderNode(3, "going", 2);
+  rig.file(4, "f", "four", 2);
+  rig.file(5, "g", "five", 2);
+  rig.file(6, "h", "six", 2);
+  const steps: ((w: OpWriter) => void)[][] = [
+    [(w) => w.times(rootId, 1234, 0)],
+    [(w) => w.detach(4), (w) => w.place(4, 2, bytesOf("moved"))],
+    [(w) => w.detach(3), (w) => w.remove(3)],
+    [(w) => w.link(5, 2, bytesOf("h"))],
+    [(w) => w.create(7, 0o120777, 0, bytesOf("target")), (w) => w.place(7, 2, bytesOf("moved"))],
+  ];
+  for (const [index, step] of steps.entries()) {
+    rig.send(...step);
+    assert.equal(fs.statSync(rig.root).mtimeMs, 1_234_000, `after step ${index}`);
+  }
+  rig.send(
+    (w) => w.create(8, 0o100644, 0, noBytes),
+    (w) => write(w, 8, 0, bytesOf("eight")),
+  );
+  rig.applier.hold(8);
+  assert.equal(rig.holdNames().length, 1);
+  rig.send((w) => w.place(8, 2, bytesOf("new")));
+  assert.equal(fs.statSync(rig.root).mtimeMs, 1_234_000);
+});
+
 test("what still waits when the session ends is removed, with all below it", () => {
   const rig = new TargetRig();
   rig.folderNode(2, "d");
