@@ -34,6 +34,8 @@ export interface TargetReport {
   readonly error: { readonly code: string; readonly message: string } | undefined;
   /** Undefined between links. */
   readonly status: SourceStatus | undefined;
+  /** Of a folder of this machine: what would be redone after a crash. */
+  readonly journalBytes?: number;
   /** While it is being made equal, once that has taken a moment. */
   readonly progress?: SeedProgress;
 }

@@ -195,9 +195,11 @@ export class TargetRun {
 
   report(): TargetReport {
     const { target } = this.#options;
+    const journalBytes = this.#localSession?.status.journalBytes;
     return {
       target: this.#options.target.text,
       ...(target.kind === "local" ? { path: target.path } : {}),
+      ...(journalBytes === undefined ? {} : { journalBytes }),
       state: this.#state,
       halts: shownHalts(this.#failure?.kind === "halt" ? this.#failure : this.#mirror.halt),
       problems: this.#problems.count,

@@ -112,6 +112,11 @@ test("a live sync is shown; killed, its socket is removed", async (t) => {
   const { event, pid, command, state, backend } = status ?? {};
   const expected = ["status", sync.pid, "sync", "live", "inotify"];
   assert.deepEqual([event, pid, command, state, backend], expected);
+  assert.equal(status?.["journalBytes"], 0);
+  writeFileSync(join(source, "file"), "c");
+  assert.equal((await runProgram(t, ["flush"], { home })).exit, 0);
+  const [after] = eventsOf((await runProgram(t, ["status", "--json"], { home })).stdout);
+  assert.ok(Number(after?.["journalBytes"]) > 50, "what was applied last is in the journal");
   const socket = join(stateDirOf(home), "run", `${sync.pid}.sock`);
   assert.ok(existsSync(socket));
   sync.kill("SIGKILL");
