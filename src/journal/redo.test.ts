@@ -1,6 +1,6 @@
 /** A process that dies after any of the operations of an epoch: whoever comes next finishes it. */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readlinkSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -37,8 +37,16 @@ function epochOf(write: (writer: OpWriter) => void): RecordedEpoch {
   };
 }
 
-/** Records the epoch, carries out so many of its operations, dies, recovers; gives the target. */
-function crash(epoch: RecordedEpoch, count: number, look: (target: string) => void): void {
+/**
+ * After `earlier`: records the epoch, carries out so many of its operations, dies, recovers; gives
+ * the target.
+ */
+function crash(
+  epoch: RecordedEpoch,
+  count: number,
+  look: (target: string) => void,
+  earlier?: RecordedEpoch,
+): void {
   const base = mkdtempSync(join(tmpdir(), "lockstep-redo-"));
   const files = native();
   const open = (name: string): number => {
@@ -52,6 +60,7 @@ function crash(epoch: RecordedEpoch, count: number, look: (target: string) => vo
     const problems = new ProblemLog(() => {});
     const tree = new Tree();
     const applier = new Applier(files, rootFd, tree, problems);
+    earlier?.each((...frame) => decodeOperation(...frame, applier));
     const file = JournalFile.open(place);
     file.writeHeader({ cut: { epoch: 1, wallMs: 1, isFuzzy: false }, isSynced: false }, true);
     const journal = new Journal({ files, rootFd, tree, applier, file, durability: "process" });
@@ -63,7 +72,7 @@ function crash(epoch: RecordedEpoch, count: number, look: (target: string) => vo
       decodeOperation(type, bytes, start, end, applier);
     });
     journal.abandon();
-    applier.close();
+    applier.close(true);
     const again = JournalFile.openExisting(place)!;
     const recovery = recover({ files, rootFd, file: again, problems, bootId });
     assert.equal(recovery.lost, "", `after ${count} operations`);
@@ -96,5 +105,29 @@ test("folders that are announced long before they have their place are no surpri
         assert.ok(existsSync(join(target, path)), `${path} after ${count} operations`);
       }
     });
+  }
+});
+
+test("what comes and goes in the root under names of ours does not show in its time", () => {
+  const name = (text: string): Uint8Array => Buffer.from(text);
+  const earlier = epochOf((writer) => {
+    writer.create(2, folder, 0, none);
+    writer.place(2, rootId, name("d"));
+    writer.create(3, 0o120777, 0, name("one"));
+    writer.place(3, 2, name("link"));
+    writer.times(rootId, 1234, 0);
+  });
+  const epoch = epochOf((writer) => {
+    writer.create(4, 0o120777, 0, name("other"));
+    writer.place(4, 2, name("link"));
+    writer.detach(4);
+    writer.place(4, 2, name("moved"));
+  });
+  for (let count = 0; count <= 4; count++) {
+    const look = (target: string): void => {
+      assert.equal(statSync(target).mtimeMs, 1_234_000, `after ${count} operations`);
+      assert.equal(readlinkSync(join(target, "d/moved")), "other");
+    };
+    crash(epoch, count, look, earlier);
   }
 });

@@ -11,6 +11,7 @@
  */
 import { Applier, holdName, Removal, removeOwnNames } from "../apply/index.ts";
 import type { ProblemLog } from "../model/index.ts";
+import { rootId } from "../tree/index.ts";
 import { decodeOperation, FrameType, keepKeyOf, u32 } from "../wire/index.ts";
 import { type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import { type Cut, cutOf, NoteType } from "./journal-format.ts";
@@ -100,7 +101,13 @@ class RedoPass {
   /** Removes what lies about in the root, and finds the new files that are there. */
   begin(): void {
     const { files, rootFd } = this.#of;
-    const { names } = this.#replay;
+    const { names, tree } = this.#replay;
+    // The journal says nothing of the root, whose time is set back after what comes and goes there.
+    const stat = new Float64Array(statSlots);
+    if (files.statAt(rootFd, noName, stat) >= 0) {
+      tree.mtimeSec[rootId] = stat[Stat.mtimeSec]!;
+      tree.mtimeNsec[rootId] = stat[Stat.mtimeNsec]!;
+    }
     const owned = new Set<string>();
     for (const node of names.held) owned.add(latin1(holdName(node)));
     for (const [node, staged] of names.staged) {
