@@ -161,6 +161,7 @@ import "./workloads/moves.test.ts";
 import "./workloads/offline.test.ts";
 import "./workloads/origins.test.ts";
 import "./workloads/parity.test.ts";
+import "./workloads/power-cut.test.ts";
 import "./workloads/random-changes.test.ts";
 import "./workloads/random.test.ts";
 import "./workloads/resume.test.ts";

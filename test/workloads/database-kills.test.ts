@@ -24,3 +24,8 @@ targetDies("PostgreSQL", { few: 0, ...postgres });
 sourceDies("SQLite, WAL, strict", { few: 0, ...wal, isStrict: true });
 sourceDies("SQLite, rollback journal, strict", { few: 0, ...rollback, isStrict: true });
 sourceDies("PostgreSQL, strict", { few: 0, ...postgres, isStrict: true });
+sourceDies("SQLite, WAL, on disk", { few: 0, ...wal, isPower: true });
+targetDies("SQLite, WAL, on disk", { few: 0, ...wal, isPower: true });
+targetDies("SQLite, rollback journal, on disk", { few: 0, ...rollback, isPower: true });
+sourceDies("PostgreSQL, on disk", { few: 0, ...postgres, isPower: true });
+targetDies("PostgreSQL, on disk", { few: 0, ...postgres, isPower: true });

@@ -1,6 +1,6 @@
 /**
- * The target's filesystem is filled up at random moments by a file of the test's own, while a
- * database is written at the source, and freed again: with space kept free, so that the mirror
+ * The target's filesystem is filled up at random moments by a file of the test's own, while SQLite
+ * or PostgreSQL is written at the source, and freed again: with space kept free, so that the mirror
  * waits in time (TARGET_LOW), and without, so that an epoch finds no space in its middle
  * (TARGET_FULL). Meanwhile the target is promoted, its process running or killed: what is promoted
  * is sound, or promoting is refused for lack of space. When the file has gone the mirror goes on by
@@ -11,15 +11,29 @@
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, rmSync, statfsSync, statSync } from "node:fs";
+import { rmSync, statfsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { drawSeed, killCount, KillMoments, onlyLarge, somewhat } from "./kill-moments.ts";
-import { Children, sqliteLedger, whyNoSqlite } from "./ledger-database.ts";
+import {
+  drawSeed,
+  killCount,
+  KillMoments,
+  momentNumbers,
+  onlyLarge,
+  somewhat,
+} from "./kill-moments.ts";
+import {
+  Children,
+  type LedgerDatabase,
+  type LedgerPlace,
+  sqliteLedger,
+  whyNoSqlite,
+} from "./ledger-database.ts";
+import { postgresLedger, whyNoPostgres } from "./ledger-postgres.ts";
 import { linkPair, type LinkPair } from "./link-pair.ts";
+import { MountedFolders, whyNoMount } from "./mounted-folders.ts";
 
-const diskMebibytes = 48;
 /** Less than is to stay free (`--min-free 4M`), more than comes between two looks at it. */
 const lowLeftBytes = 3_500_000;
 const fullLeftBytes = 16384;
@@ -35,30 +49,18 @@ done`;
 
 /** A small filesystem below the target, and below the target's state if that `isShared`. */
 class Disk {
-  readonly #mounted: string[] = [];
+  readonly #mounted: MountedFolders;
   #folder = "";
 
-  /** To be made before the folders: what is mounted there has to go first. */
+  /** To be made before the folders. */
   constructor(context: TestContext) {
-    context.after(() => {
-      for (const at of this.#mounted) execFileSync("umount", ["-l", at]);
-    });
+    this.#mounted = new MountedFolders(context);
   }
 
-  put(pair: LinkPair, isShared: boolean): void {
-    this.#folder = join(dirname(pair.target), "disk");
-    mkdirSync(this.#folder);
-    this.#mount(this.#folder, "-t", "tmpfs", "-o", `size=${diskMebibytes}m`, "tmpfs");
-    for (const folder of isShared ? [pair.target, pair.far] : [pair.target]) {
-      const inside = join(this.#folder, folder === pair.far ? "far" : "target");
-      cpSync(folder, inside, { recursive: true });
-      this.#mount(folder, "--bind", inside);
-    }
-  }
-
-  #mount(at: string, ...args: string[]): void {
-    execFileSync("mount", [...args, at]);
-    this.#mounted.unshift(at);
+  put({ target, far }: LinkPair, of: { isShared: boolean; mebibytes: number }): void {
+    this.#folder = join(dirname(target), "disk");
+    this.#mounted.make(this.#folder, "-t", "tmpfs", "-o", `size=${of.mebibytes}m`, "tmpfs");
+    this.#mounted.put(this.#folder, ...(of.isShared ? [target, far] : [target]));
   }
 
   get #filler(): string {
@@ -79,59 +81,79 @@ class Disk {
   }
 }
 
-const skip = process.getuid?.() === 0 ? whyNoSqlite() : "needs root, to mount a tmpfs";
 const count = killCount(1);
 /** In `npm test` a promise is seen in one of two ways each. */
 const isSmall = killCount(0) === 0;
 
-for (const [what, minFree, code] of [
-  ["waits before it is full", "4M", "TARGET_LOW"],
-  ["is full in the middle of an epoch", "0", "TARGET_FULL"],
+interface Fill {
+  readonly make: (place: LedgerPlace) => Promise<LedgerDatabase>;
+  /** Of the target's filesystem. */
+  readonly mebibytes: number;
+  readonly minFree: string;
+  /** What the mirror says then. */
+  readonly code: string;
+  /** The state directory is on the same filesystem. */
+  readonly isShared: boolean;
+}
+
+async function fillUp(context: TestContext, fill: Fill): Promise<void> {
+  const { make, mebibytes, minFree, code, isShared } = fill;
+  const random = drawSeed(context);
+  const disk = new Disk(context);
+  const pair = await linkPair(context);
+  disk.put(pair, { isShared, mebibytes });
+  const serveArgs = ["--min-free", minFree];
+  const moments = await KillMoments.make(context, pair, make, { serveArgs });
+  const growing = new Children(context);
+  await moments.begin();
+  for (const moment of momentNumbers(count)) {
+    growing.start("bash", ["-c", grower, "grower", join(pair.source, "growing")]);
+    await somewhat(random, busyMsMax);
+    const before = haltCount(moments, code);
+    const limit = performance.now() + haltMsMax;
+    while (haltCount(moments, code) === before) {
+      assert.ok(performance.now() < limit, `never ${code}: ${moments.syncing.stdout}`);
+      // What is taken at once and whole is not seen in time: that is the other case.
+      disk.fill(code === "TARGET_LOW" ? lowLeftBytes : fullLeftBytes);
+      await sleep(20);
+    }
+    disk.fill(fullLeftBytes);
+    await somewhat(random, busyMsMax);
+    const isKilled = random.below(2) === 0;
+    if (isKilled) {
+      moments.serving.kill("SIGKILL");
+      await moments.serving.end();
+    }
+    const how = `moment ${moment}, ${isKilled ? "killed" : "running"}`;
+    const isPromoted = await moments.look(`${how}, full`, async () => {}, "TARGET_FULL");
+    disk.free();
+    await growing.kill();
+    // What was refused for lack of space is no longer, and nothing is left half done.
+    if (isPromoted === undefined) await moments.look(`${how}, freed`);
+    if (isKilled) await moments.serve();
+    await moments.untilEqual();
+  }
+  await moments.finish();
+  moments.conclude({ mayBeFuzzy: true });
+}
+
+for (const [database, mebibytes, make, whyNot] of [
+  ["SQLite", 48, sqliteLedger("DELETE"), whyNoSqlite()],
+  ["PostgreSQL", 192, postgresLedger, isSmall ? onlyLarge : whyNoPostgres()],
 ] as const) {
-  for (const isShared of [false, true]) {
-    const where = isShared ? "with its state" : "and its state elsewhere";
-    const name = `the target ${what}, ${where}, ${count} times, and goes on by itself`;
-    const isLeftOut = isSmall && isShared === (code === "TARGET_FULL");
-    test(name, { skip: isLeftOut ? onlyLarge : skip }, async (context) => {
-      const random = drawSeed(context);
-      const disk = new Disk(context);
-      const pair = await linkPair(context);
-      disk.put(pair, isShared);
-      const serveArgs = ["--min-free", minFree];
-      const moments = await KillMoments.make(context, pair, sqliteLedger("DELETE"), { serveArgs });
-      const growing = new Children(context);
-      await moments.begin();
-      for (let moment = 1; moment <= count; moment++) {
-        const path = join(pair.source, "growing");
-        growing.start("bash", ["-c", grower, "grower", path]);
-        await somewhat(random, busyMsMax);
-        const before = haltCount(moments, code);
-        const limit = performance.now() + haltMsMax;
-        while (haltCount(moments, code) === before) {
-          assert.ok(performance.now() < limit, `never ${code}: ${moments.syncing.stdout}`);
-          // What is taken at once and whole is not seen in time: that is the other case.
-          disk.fill(code === "TARGET_LOW" ? lowLeftBytes : fullLeftBytes);
-          await sleep(20);
-        }
-        disk.fill(fullLeftBytes);
-        await somewhat(random, busyMsMax);
-        const isKilled = random.below(2) === 0;
-        if (isKilled) {
-          moments.serving.kill("SIGKILL");
-          await moments.serving.end();
-        }
-        const how = `moment ${moment}, ${isKilled ? "killed" : "running"}`;
-        const isPromoted = await moments.look(`${how}, full`, async () => {}, "TARGET_FULL");
-        disk.free();
-        await growing.kill();
-        // What was refused for lack of space is no longer, and nothing is left half done.
-        if (isPromoted === undefined) await moments.look(`${how}, freed`);
-        if (isKilled) await moments.serve();
-        await moments.untilEqual();
-      }
-      await moments.finish();
-      moments.conclude({ mayBeFuzzy: true });
-    });
+  for (const [what, minFree, code] of [
+    ["waits before it is full", "4M", "TARGET_LOW"],
+    ["is full in the middle of an epoch", "0", "TARGET_FULL"],
+  ] as const) {
+    for (const isShared of [false, true]) {
+      const where = isShared ? "with its state" : "and its state elsewhere";
+      const isLeftOut = isSmall && isShared === (code === "TARGET_FULL");
+      test(
+        `${database}: the target ${what}, ${where}, ${count} times, and goes on by itself`,
+        { skip: isLeftOut ? onlyLarge : whyNoMount() || whyNot },
+        (context) => fillUp(context, { make, mebibytes, minFree, code, isShared }),
+      );
+    }
   }
 }
 

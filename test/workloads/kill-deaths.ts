@@ -1,7 +1,14 @@
 /** The ways in which a side of a mirror dies, as tests of any database. */
 import { test } from "node:test";
 import { BreakableLink, whyNoBreakableLink } from "./breakable-link.ts";
-import { drawSeed, killCount, KillMoments, onlyLarge, somewhat } from "./kill-moments.ts";
+import {
+  drawSeed,
+  killCount,
+  KillMoments,
+  momentNumbers,
+  onlyLarge,
+  somewhat,
+} from "./kill-moments.ts";
 import type { LedgerDatabase, LedgerPlace } from "./ledger-database.ts";
 import { linkPair } from "./link-pair.ts";
 
@@ -15,6 +22,8 @@ export interface Deaths {
   readonly make: (place: LedgerPlace) => Promise<LedgerDatabase>;
   /** The target shows proved moments only: none may be fuzzy. */
   readonly isStrict?: boolean;
+  /** What is acknowledged is on the target's disk: `--durability power`. */
+  readonly isPower?: boolean;
 }
 
 type Death = "daemon" | "daemon, database" | "database, daemon" | "link, daemon";
@@ -22,12 +31,16 @@ type Death = "daemon" | "daemon, database" | "database, daemon" | "link, daemon"
 /** Said of a moment at which the target was perhaps just being made equal again. */
 const twice = ", twice";
 
-function argsFor(isStrict: boolean): readonly string[] {
-  return isStrict ? ["--consistency", "strict"] : [];
+function argsFor({ isStrict = false, isPower = false }: Deaths): readonly string[] {
+  return [
+    ...(isStrict ? ["--consistency", "strict"] : []),
+    ...(isPower ? ["--durability", "power"] : []),
+  ];
 }
 
 /** The source's process is killed, alone or with the database, or after the network went down. */
-export function sourceDies(name: string, { few, whyNot, make, isStrict = false }: Deaths): void {
+export function sourceDies(name: string, deaths: Deaths): void {
+  const { few, whyNot, make, isStrict = false } = deaths;
   const count = killCount(few);
   const skip = count === 0 ? onlyLarge : whyNot;
   test(`${name}: the source dies at ${count} random moments`, { skip }, async (context) => {
@@ -41,14 +54,14 @@ export function sourceDies(name: string, { few, whyNot, make, isStrict = false }
       far: link.prefix("far"),
     };
     const moments = await KillMoments.make(context, await linkPair(context, place), make, {
-      syncArgs: argsFor(isStrict),
+      syncArgs: argsFor(deaths),
     });
     const { database } = moments;
     await moments.begin();
-    for (let moment = 1; moment <= count; moment++) {
-      const deaths: Death[] = ["daemon", "daemon, database", "database, daemon"];
-      if (link !== undefined) deaths.push("link, daemon");
-      const death = random.pick(deaths)!;
+    for (const moment of momentNumbers(count)) {
+      const kinds: Death[] = ["daemon", "daemon, database", "database, daemon"];
+      if (link !== undefined) kinds.push("link, daemon");
+      const death = random.pick(kinds)!;
       await somewhat(random, busyMsMax);
       if (death === "link, daemon") {
         link!.down(random.pick(["near", "far"])!);
@@ -80,16 +93,17 @@ export function sourceDies(name: string, { few, whyNot, make, isStrict = false }
 }
 
 /** The target's process is killed while changes go over, so that it mostly applies something. */
-export function targetDies(name: string, { few, whyNot, make, isStrict = false }: Deaths): void {
+export function targetDies(name: string, deaths: Deaths): void {
+  const { few, whyNot, make, isStrict = false } = deaths;
   const count = killCount(few);
   const skip = count === 0 ? onlyLarge : whyNot;
   test(`${name}: the target dies at ${count} random moments`, { skip }, async (context) => {
     const random = drawSeed(context);
     const moments = await KillMoments.make(context, await linkPair(context), make, {
-      syncArgs: argsFor(isStrict),
+      syncArgs: argsFor(deaths),
     });
     await moments.begin();
-    for (let moment = 1; moment <= count; moment++) {
+    for (const moment of momentNumbers(count)) {
       const killServe = async (): Promise<void> => {
         await somewhat(random, busyMsMax);
         moments.serving.kill("SIGKILL");

@@ -4,8 +4,9 @@
  * the database in the copy.
  *
  * LOCKSTEP_WORKLOADS_KILLS is how many moments each test has; LOCKSTEP_WORKLOADS_SEED draws the
- * same kinds of death again (moments differ). LOCKSTEP_WORKLOADS_KEEP names a folder to which the
- * copies of failed moments go.
+ * same kinds of death again (moments differ). With LOCKSTEP_WORKLOADS_SECONDS none begins when a
+ * test has taken that long, so that many can be had in pieces. LOCKSTEP_WORKLOADS_KEEP names a
+ * folder to which the copies of failed moments go.
  */
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
@@ -22,6 +23,7 @@ import { type Promotion, type Refusal, tryPromote, undoPromotion } from "./promo
 import { Random } from "./random-changes.ts";
 
 const wantedSeed = process.env["LOCKSTEP_WORKLOADS_SEED"];
+const testSecondsMax = Number(process.env["LOCKSTEP_WORKLOADS_SECONDS"] ?? Infinity);
 const keepFolder = process.env["LOCKSTEP_WORKLOADS_KEEP"];
 
 const convergeMs = 60_000;
@@ -30,6 +32,15 @@ const isLarge = process.env["LOCKSTEP_WORKLOADS"] === "all";
 /** How many moments a test has; `few` unless the environment says otherwise. */
 export function killCount(few: number): number {
   return Number(process.env["LOCKSTEP_WORKLOADS_KILLS"] ?? (isLarge ? 20 : few));
+}
+
+/** The numbers of a test's moments, from 1 to `count`, while it has time. */
+export function* momentNumbers(count: number): Generator<number> {
+  const end = performance.now() + testSecondsMax * 1000;
+  for (let moment = 1; moment <= count; moment++) {
+    if (moment > 1 && performance.now() > end) return;
+    yield moment;
+  }
 }
 
 /** Why a test that has no moments in `npm test` is skipped. */
@@ -131,6 +142,11 @@ export class KillMoments {
 
   async #goOn(): Promise<void> {
     this.database.goOn();
+    await this.flush();
+  }
+
+  /** Everything that was written before the call is at the target. */
+  async flush(): Promise<void> {
     const args = ["flush"];
     const flushed = await runProgram(this.#context, args, { home: this.pair.near });
     assert.equal(flushed.exit, 0, `flush: ${flushed.stdout}${flushed.stderr}`);

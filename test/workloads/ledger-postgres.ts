@@ -47,7 +47,7 @@ function findPrograms(): string | undefined {
 
 /** Why there can be no such database here; false if there can. */
 export function whyNoPostgres(): string | false {
-  if (findPrograms() === undefined) return "needs postgresql 15 or later";
+  if (findPrograms() === undefined) return "needs postgresql 15 or later: tools/setup --test";
   return whyNoSqlite();
 }
 

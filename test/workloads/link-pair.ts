@@ -21,6 +21,8 @@ export interface LinkPair {
   /** Homes of the two devices. */
   near: string;
   far: string;
+  /** Put before what runs at the target. */
+  farPrefix: readonly string[];
 }
 
 export interface LinkPlace {
@@ -45,6 +47,7 @@ export async function linkPair(context: TestContext, place?: LinkPlace): Promise
   };
   const [nearId, farId] = [await run(near, "id"), await run(far, "id")];
   const address = place?.address ?? `127.0.0.1:${await freePort()}`;
+  const farPrefix = place?.far ?? [];
   const nearLaunch = { home: near, prefix: place?.near ?? [] };
   await run(near, "peers", "add", farId, "--name", "far", "--address", address);
   await run(far, "peers", "add", nearId, "--name", "near");
@@ -53,7 +56,7 @@ export async function linkPair(context: TestContext, place?: LinkPlace): Promise
     const args = ["serve", "--json", "--listen", address, "--share", `x=${target}`];
     const running = new Running(context, [...args, ...more], {
       home: far,
-      prefix: place?.far ?? [],
+      prefix: farPrefix,
     });
     await running.said(/\n/);
     return running;
@@ -63,7 +66,7 @@ export async function linkPair(context: TestContext, place?: LinkPlace): Promise
     new Running(context, ["sync", "--json", source, url, ...args], nearLaunch);
   const verify = (...args: string[]): Running =>
     new Running(context, ["verify", source, url, ...args], { ...nearLaunch, stdin: "" });
-  return { source, target, serve, sync, verify, url, near, far };
+  return { source, target, serve, sync, verify, url, near, far, farPrefix };
 }
 
 async function freePort(): Promise<number> {

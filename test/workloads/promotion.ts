@@ -27,9 +27,12 @@ export interface Refusal {
 /** Promotes; nothing is applied to the target any more. */
 export async function tryPromote(
   context: TestContext,
-  { far, target }: LinkPair,
+  { far, farPrefix, target }: LinkPair,
 ): Promise<Promotion | Refusal> {
-  const run = await runProgram(context, ["promote", target, "--json"], { home: far });
+  const run = await runProgram(context, ["promote", target, "--json"], {
+    home: far,
+    prefix: farPrefix,
+  });
   const told = `promote: ${run.exit} ${run.stdout}${run.stderr}`;
   const [line = ""] = run.stdout.split("\n");
   if (run.exit === 0) {
@@ -46,6 +49,6 @@ export async function tryPromote(
 /** A source may write to it again. */
 export async function undoPromotion(context: TestContext, pair: LinkPair): Promise<void> {
   const args = ["promote", "--undo", pair.target];
-  const run = await runProgram(context, args, { home: pair.far });
+  const run = await runProgram(context, args, { home: pair.far, prefix: pair.farPrefix });
   assert.equal(run.exit, 0, `promote --undo: ${run.stdout}${run.stderr}`);
 }
