@@ -4,6 +4,7 @@ export { BackupRetention } from "./backup-retention.ts";
 export type { BackupPlace } from "./backup-tree.ts";
 export { TreeCopy } from "./tree-copy.ts";
 export type { TreeCopyOptions } from "./tree-copy.ts";
+export type { Staged } from "./staged.ts";
 export { TreeRemoval } from "./remove-tree.ts";
 export { changedFiles, deafOperations } from "./changed-files.ts";
 export { Removal } from "./discard.ts";

@@ -29,7 +29,7 @@ import { Errno, type Files, Open } from "../world/index.ts";
 import { native, nodeWorld, stderrLog } from "../world/node/index.ts";
 import type { Durability } from "./journal-format.ts";
 import { JournalFile, type JournalPlace } from "./journal-file.ts";
-import { Journal, type RecordedEpoch } from "./journal.ts";
+import { type FrameCursor, Journal, type RecordedEpoch } from "./journal.ts";
 import { recover, type Recovery } from "./recover.ts";
 
 const noBytes = new Uint8Array(0);
@@ -495,6 +495,8 @@ export interface Plan {
   readonly recordBytesMax: number;
   /** How many epochs are recorded together, in turn. */
   readonly groups: readonly number[];
+  /** One by itself is recorded as large ones are. */
+  readonly isSliced?: boolean;
 }
 
 /** A folder that is kept by a journal, over processes that die. */
@@ -575,6 +577,17 @@ export class Subject {
 
   #record(journal: Journal, epochs: readonly Epoch[], frames: readonly Frame[][]): void {
     const [first, second] = epochs;
+    if (second === undefined && this.#plan.isSliced === true) {
+      const { commit } = first!;
+      const [own] = frames;
+      const bytes = own!.reduce((sum, frame) => sum + frame.bytes.length + 5, 0);
+      const slices = journal.recordInSlices(
+        { bytes, commit, cursor: () => cursorOf(own!) },
+        () => true,
+      );
+      while (slices.next().done !== true);
+      return;
+    }
     if (second === undefined && first!.frames.length === frames[0]!.length) {
       if (journal.recordWhole(wholeOf(first!))) return;
     }
@@ -617,6 +630,23 @@ export class Subject {
     native().close(this.#stateFd);
     fs.rmSync(this.folder, { recursive: true });
   }
+}
+
+function cursorOf(frames: readonly Frame[]): FrameCursor {
+  let index = -1;
+  return {
+    next: () => ++index < frames.length,
+    get type() {
+      return frames[index]!.type;
+    },
+    get bytes() {
+      return frames[index]!.bytes;
+    },
+    start: 0,
+    get end() {
+      return frames[index]!.bytes.length;
+    },
+  };
 }
 
 /** What is applied at once, as EarlyFiles does it; gives what is held. */

@@ -53,6 +53,7 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   durability: fc.constantFrom("process" as const, "power" as const),
   recordBytesMax: fc.constantFrom(1, 3000, 30_000, 1_048_576),
   groups: fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 1, maxLength: 4 }),
+  isSliced: fc.boolean(),
 });
 
 interface Made {

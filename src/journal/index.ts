@@ -1,5 +1,5 @@
 export { Journal } from "./journal.ts";
-export type { RecordedEpoch } from "./journal.ts";
+export type { FrameCursor, RecordedEpoch } from "./journal.ts";
 export { JournalFile, journalPrefix } from "./journal-file.ts";
 export type { JournalPlace } from "./journal-file.ts";
 export type { Cut, Durability } from "./journal-format.ts";

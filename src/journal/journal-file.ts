@@ -57,6 +57,8 @@ export interface JournalPlace {
 /** False ends the walk. */
 export type FrameVisit = (type: number, bytes: Uint8Array, start: number, end: number) => boolean;
 
+export type PutPiece = (bytes: Uint8Array, start: number, end: number) => void;
+
 export class JournalFile {
   readonly #place: JournalPlace;
   readonly #fd: number;
@@ -215,11 +217,14 @@ export class JournalFile {
    * Appends one record, whose payload `fill` hands over in pieces that are `bytes` long together.
    * What it counts for is seen only when all of it is there.
    */
-  append(
-    bytes: number,
-    isHashed: boolean,
-    fill: (put: (bytes: Uint8Array, start: number, end: number) => void) => void,
-  ): void {
+  append(bytes: number, isHashed: boolean, fill: (put: PutPiece) => void): void {
+    const { put, end } = this.begin(bytes, isHashed);
+    fill(put);
+    end();
+  }
+
+  /** The same in the caller's own time: `end` comes after the last piece, and nothing between. */
+  begin(bytes: number, isHashed: boolean): { put: PutPiece; end: () => void } {
     const head = { bytes, generation: this.#header.generation, number: this.number };
     const digests = isHashed ? new Digests(this.#place.hashes) : undefined;
     const buffer = this.#buffer;
@@ -231,7 +236,7 @@ export class JournalFile {
       at += used;
       used = 0;
     };
-    fill((from, start, end) => {
+    const put: PutPiece = (from, start, end) => {
       for (let next = start; next < end;) {
         if (used === chunkBytes) {
           digests?.add(buffer.subarray(0, chunkBytes));
@@ -242,14 +247,18 @@ export class JournalFile {
         used += length;
         next += length;
       }
-    });
-    digests?.add(buffer.subarray(0, used));
-    putRecordTail(this.#view, used, head, digests?.all());
-    used += recordTailBytes;
-    flush();
-    assert(at === this.at + recordHeadBytes + bytes + recordTailBytes, "a record is as announced");
-    this.at = at;
-    this.number++;
+    };
+    const end = (): void => {
+      digests?.add(buffer.subarray(0, used));
+      putRecordTail(this.#view, used, head, digests?.all());
+      used += recordTailBytes;
+      flush();
+      const length = recordHeadBytes + bytes + recordTailBytes;
+      assert(at === this.at + length, "a record is as announced");
+      this.at = at;
+      this.number++;
+    };
+    return { put, end };
   }
 
   get generation(): number {

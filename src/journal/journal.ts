@@ -12,7 +12,7 @@
  * are done. So does one after every `nameWindow` operations on names, because redo finds out by
  * looking how far those have come.
  */
-import type { Applier } from "../apply/index.ts";
+import type { Applier, Staged } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import { rootId, type Tree } from "../tree/index.ts";
 import {
@@ -26,7 +26,7 @@ import {
 } from "../wire/index.ts";
 import { errnoName, type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import { type Cut, cutOf, type Durability } from "./journal-format.ts";
-import type { JournalFile } from "./journal-file.ts";
+import type { JournalFile, PutPiece } from "./journal-file.ts";
 import { NoteWriter } from "./notes.ts";
 import { nameWindow, Progress } from "./progress.ts";
 
@@ -34,6 +34,8 @@ import { nameWindow, Progress } from "./progress.ts";
 const processBytes = 1048576;
 /** The same when it has to: then the target is written to disk first. */
 const powerBytes = 67108864;
+/** Bytes of a large record after which those so far are written to disk: each wait is short. */
+const syncBytes = 8388608;
 const noName: Uint8Array = new Uint8Array(0);
 
 /** What is recorded: the frames of an epoch, and the COMMIT that they came with. */
@@ -41,6 +43,23 @@ export interface RecordedEpoch {
   readonly bytes: number;
   readonly commit: Commit | undefined;
   each(visit: (type: number, bytes: Uint8Array, start: number, end: number) => void): void;
+}
+
+/** The same, for whoever takes its time. */
+export interface LongEpoch {
+  readonly bytes: number;
+  readonly commit: Commit | undefined;
+  cursor(): FrameCursor;
+}
+
+/** Goes from frame to frame; what it shows is of the present one. */
+export interface FrameCursor {
+  /** False after the last one. */
+  next(): boolean;
+  readonly type: number;
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
 }
 
 /** Where the addon may put records: from `at` on, up to `end`. */
@@ -174,17 +193,71 @@ export class Journal {
     this.#file.append(this.#notes.length + bytes, this.#isPower, (put) => {
       put(this.#notes.bytes, 0, this.#notes.length);
       for (const epoch of epochs) {
-        epoch.each((type, frame, start, end) => {
-          this.#headView.setUint32(0, end - start + 1, true);
-          this.#head[4] = type;
-          put(this.#head, 0, 5);
-          put(frame, start, end);
-        });
+        epoch.each((type, frame, start, end) => this.#putFrame(put, type, frame, start, end));
         encodeCommit(epoch.commit!, this.#commit);
         put(this.#commit, 0, commitFrameBytes);
       }
     });
     if (this.#isPower) this.#file.sync();
+  }
+
+  #putFrame(put: PutPiece, type: number, frame: Uint8Array, start: number, end: number): void {
+    this.#headView.setUint32(0, end - start + 1, true);
+    this.#head[4] = type;
+    put(this.#head, 0, 5);
+    put(frame, start, end);
+  }
+
+  /**
+   * The same for one large epoch, in parts: it stops wherever `isOver`, which hears of the bytes
+   * that have been dealt with. Only what comes ahead of later epochs may be done between, and a
+   * record that is given up in the middle was never there.
+   */
+  *recordInSlices(epoch: LongEpoch, isOver: (bytes: number) => boolean): Generator<void, void> {
+    const bytes = epoch.bytes + commitFrameBytes;
+    if (this.#isFull(bytes)) this.#checkpoint();
+    yield* this.#describeInSlices(epoch, isOver);
+    if (this.#hasCopies && this.#file.hasRecords) {
+      this.#checkpoint();
+      yield* this.#describeInSlices(epoch, isOver);
+    }
+    this.#isAlone = this.#hasCopies;
+    const { put, end } = this.#file.begin(this.#notes.length + bytes, this.#isPower);
+    put(this.#notes.bytes, 0, this.#notes.length);
+    let unsyncedBytes = this.#notes.length;
+    const cursor = epoch.cursor();
+    while (cursor.next()) {
+      const frameBytes = cursor.end - cursor.start;
+      this.#putFrame(put, cursor.type, cursor.bytes, cursor.start, cursor.end);
+      unsyncedBytes += frameBytes;
+      if (this.#isPower && unsyncedBytes >= syncBytes) {
+        this.#file.sync();
+        unsyncedBytes = 0;
+      }
+      if (isOver(frameBytes)) yield;
+    }
+    encodeCommit(epoch.commit!, this.#commit);
+    put(this.#commit, 0, commitFrameBytes);
+    end();
+    if (this.#isPower) this.#file.sync();
+  }
+
+  /** What is announced meanwhile belongs to later epochs, whose records will tell of it. */
+  *#describeInSlices(epoch: LongEpoch, isOver: (bytes: number) => boolean): Generator<void, void> {
+    this.#begin();
+    const cursor = epoch.cursor();
+    const staged = [...this.#of.applier.staged];
+    while (cursor.next()) {
+      const { type, bytes, start, end } = cursor;
+      this.#describe(type, bytes, start, end);
+      if (isOver(0)) yield;
+    }
+    let hasContent = false;
+    for (const [node, one] of staged) {
+      if (this.#noteStaged(node, one)) hasContent = true;
+      if (isOver(0)) yield;
+    }
+    if (hasContent && this.#isPower) syncTarget(this.#of);
   }
 
   /**
@@ -374,31 +447,36 @@ export class Journal {
 
   /** New files that have been written ahead of their epoch, and nodes that have been announced. */
   #describeStaged(): void {
-    const { applier, files, tree } = this.#of;
     let hasContent = false;
-    for (const [node, staged] of applier.staged) {
-      const isFile = (staged.mode & Mode.typeMask) === Mode.regular;
-      this.#described.set(node, tree.birth[node]!);
-      if (isFile && staged.fd >= 0) applier.hold(node);
-      const { name } = staged;
-      this.#stat.fill(0);
-      if (name !== undefined) {
-        hasContent = true;
-        const result = files.identifyAt(this.#of.rootFd, name, this.#stat);
-        if (result < 0) throw new SyncError("TARGET_DIVERGED", `a new file: ${errnoName(result)}`);
-      }
-      this.#notes.staged({
-        node,
-        mode: tree.mode[node]!,
-        rdev: staged.rdev,
-        ino: this.#stat[Stat.ino]!,
-        gen: this.#stat[Stat.gen]!,
-        isKept: staged.isKept,
-        size: tree.size[node]!,
-        text: isFile ? (name ?? noName) : staged.symlinkTarget,
-      });
+    for (const [node, staged] of this.#of.applier.staged) {
+      if (this.#noteStaged(node, staged)) hasContent = true;
     }
     if (hasContent && this.#isPower) syncTarget(this.#of);
+  }
+
+  /** Whether it has content, which the disk is to have before the record. */
+  #noteStaged(node: number, staged: Staged): boolean {
+    const { applier, files, tree } = this.#of;
+    const isFile = (staged.mode & Mode.typeMask) === Mode.regular;
+    this.#described.set(node, tree.birth[node]!);
+    if (isFile && staged.fd >= 0) applier.hold(node);
+    const { name } = staged;
+    this.#stat.fill(0);
+    if (name !== undefined) {
+      const result = files.identifyAt(this.#of.rootFd, name, this.#stat);
+      if (result < 0) throw new SyncError("TARGET_DIVERGED", `a new file: ${errnoName(result)}`);
+    }
+    this.#notes.staged({
+      node,
+      mode: tree.mode[node]!,
+      rdev: staged.rdev,
+      ino: this.#stat[Stat.ino]!,
+      gen: this.#stat[Stat.gen]!,
+      isKept: staged.isKept,
+      size: tree.size[node]!,
+      text: isFile ? (name ?? noName) : staged.symlinkTarget,
+    });
+    return name !== undefined;
   }
 }
 

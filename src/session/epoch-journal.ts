@@ -48,17 +48,36 @@ export class EpochJournal {
     return this.#journal.bytes;
   }
 
-  /** The first of these epochs is going to be applied; `waiting` gives the one with this index. */
-  begin(count: number, waiting: (index: number) => HeldEpoch): void {
+  /**
+   * The first of these epochs is going to be applied; `waiting` gives the one with this index. One
+   * that `isAlone` is not recorded with others.
+   */
+  begin(
+    count: number,
+    waiting: (index: number) => HeldEpoch,
+    isAlone: (epoch: HeldEpoch) => boolean,
+  ): void {
     const journal = this.#journal;
     const first = waiting(0);
     if (first.commit === undefined) return journal.incomplete();
     if (!this.isAtCut || this.#recordedCount > 0) return;
     const epochs: HeldEpoch[] = [];
     const countMax = this.#isGrouping ? Math.min(count, recordedCountMax) : 1;
-    for (let i = 0; i < countMax && waiting(i).commit !== undefined; i++) epochs.push(waiting(i));
+    for (let i = 0; i < countMax; i++) {
+      const epoch = waiting(i);
+      if (epoch.commit === undefined || (i > 0 && isAlone(epoch))) break;
+      epochs.push(epoch);
+    }
     journal.record(epochs);
     this.#recordedCount = epochs.length;
+  }
+
+  /** The same for one epoch alone, which is not recorded yet. See `Journal.recordInSlices`. */
+  *beginInSlices(epoch: HeldEpoch, isOver: (bytes: number) => boolean): Generator<void, void> {
+    if (epoch.commit === undefined) return this.#journal.incomplete();
+    if (!this.isAtCut) return;
+    yield* this.#journal.recordInSlices(epoch, isOver);
+    this.#recordedCount = 1;
   }
 
   before(type: number, bytes: Uint8Array, start: number): void {

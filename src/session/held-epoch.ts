@@ -4,9 +4,18 @@
  *
  * Frames are stored as they came (length, type, payload), whole frames per chunk.
  */
+import type { Rx } from "../actor/index.ts";
 import { assert, SyncError } from "../base/index.ts";
+import type { FrameCursor } from "../journal/index.ts";
 import { errnoName, type Files, Open } from "../world/index.ts";
-import { type Commit, FrameReader, FrameType, u32, writeBytesMax } from "../wire/index.ts";
+import {
+  type Commit,
+  frameBytesMax,
+  FrameReader,
+  FrameType,
+  u32,
+  writeBytesMax,
+} from "../wire/index.ts";
 import { heldBytesMax } from "./limits.ts";
 
 /** Of an epoch's first chunk, which is mostly all that it needs, and of the others: two writes. */
@@ -19,6 +28,9 @@ const spareChunkCountMax = 144;
 const spareFirsts: Uint8Array[] = [];
 const spareChunks: Uint8Array[] = [];
 const spoolReadBytes = 1048576;
+/** A frame of any length is whole in what is read. */
+const cursorReadBytes: number = 4 + frameBytesMax;
+const nothing: Uint8Array = new Uint8Array(0);
 
 export interface SpoolPlace {
   files: Files;
@@ -37,6 +49,8 @@ export class HeldEpoch {
   bytes = 0;
   /** Of these the ones that write content. */
   dataBytes = 0;
+  /** A few bytes of it may copy many. */
+  hasClones = false;
   /** Set when the epoch is whole; without it the frames are applied as they come (seeding). */
   commit: Commit | undefined;
 
@@ -69,6 +83,7 @@ export class HeldEpoch {
     this.#memoryBytes += length;
     this.bytes += length;
     if (type === FrameType.write) this.dataBytes += length;
+    else if (type === FrameType.clone) this.hasClones = true;
   }
 
   #spool(): void {
@@ -122,6 +137,17 @@ export class HeldEpoch {
     }
   }
 
+  /** All frames, one by one; it must not be released before the last one. */
+  cursor(): FrameCursor {
+    return new HeldFrames({
+      files: this.#place.files,
+      spoolFd: this.#spoolFd,
+      spoolBytes: this.#spoolBytes,
+      chunks: this.#chunks,
+      ends: this.#ends,
+    });
+  }
+
   release(): void {
     for (const chunk of this.#chunks) giveBack(chunk);
     this.#chunks.length = 0;
@@ -129,6 +155,86 @@ export class HeldEpoch {
     if (this.#spoolFd >= 0) this.#place.files.close(this.#spoolFd);
     this.#spoolFd = -1;
   }
+}
+
+interface Held {
+  readonly files: Files;
+  readonly spoolFd: number;
+  readonly spoolBytes: number;
+  readonly chunks: readonly Uint8Array[];
+  readonly ends: readonly number[];
+}
+
+/** First what is in the spool file, a part of it in memory, then the chunks. */
+class HeldFrames implements FrameCursor {
+  readonly #held: Held;
+  type = 0;
+  bytes: Uint8Array = nothing;
+  start = 0;
+  end = 0;
+  /** Behind the last frame, and how far whole frames of these bytes go. */
+  #at = 0;
+  #limit = 0;
+  #spoolAt = 0;
+  #chunkIndex = 0;
+  #buffer: Uint8Array = nothing;
+
+  constructor(held: Held) {
+    this.#held = held;
+  }
+
+  next(): boolean {
+    if (this.#at === this.#limit && !this.#fill()) return false;
+    const { bytes } = this;
+    const at = this.#at;
+    const length = u32(bytes, at);
+    assert(length > 0 && at + 4 + length <= this.#limit, "a held frame is whole");
+    this.type = bytes[at + 4]!;
+    this.start = at + 5;
+    this.end = at + 4 + length;
+    this.#at = this.end;
+    return true;
+  }
+
+  #fill(): boolean {
+    const { spoolBytes, chunks, ends } = this.#held;
+    if (this.#spoolAt < spoolBytes) {
+      this.#readSpool();
+      return true;
+    }
+    if (this.#chunkIndex >= chunks.length) return false;
+    this.bytes = chunks[this.#chunkIndex]!;
+    this.#at = 0;
+    this.#limit = ends[this.#chunkIndex++]!;
+    return true;
+  }
+
+  #readSpool(): void {
+    const { files, spoolFd, spoolBytes } = this.#held;
+    if (this.#buffer.length === 0) this.#buffer = new Uint8Array(cursorReadBytes);
+    const buffer = this.#buffer;
+    const length = Math.min(buffer.length, spoolBytes - this.#spoolAt);
+    const read = files.pread(spoolFd, buffer, 0, length, this.#spoolAt);
+    if (read < length)
+      throw new SyncError("STATE_UNUSABLE", `read the spool file: ${errnoName(read)}`);
+    let end = 0;
+    while (end + 4 <= length && end + 4 + u32(buffer, end) <= length) end += 4 + u32(buffer, end);
+    assert(end > 0, "a spooled frame is whole");
+    this.bytes = buffer;
+    this.#at = 0;
+    this.#limit = end;
+    this.#spoolAt += end;
+  }
+}
+
+/** Epochs that are not going to be applied. */
+export function releaseAll(rx: Rx<HeldEpoch>, ready: HeldEpoch[]): void {
+  while (rx.available() > 0) {
+    rx.peek(0).release();
+    rx.commit(1);
+  }
+  for (const epoch of ready) epoch.release();
+  ready.length = 0;
 }
 
 /** Lets go of what a burst has left behind; a few stay for the next small epochs. */

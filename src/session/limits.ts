@@ -24,5 +24,7 @@ export const askCountMax = 64;
 export const signaturesBytesMax = 67108864;
 /** Time to finish what is in hand when asked to stop. */
 export const drainMsMax = 10000;
+/** The same for a target in the middle of a large epoch whose link is lost: below `busyMsMax`. */
+export const largeDrainMsMax = 25000;
 /** Time for hello, scan of the target and manifest to begin. */
 export const greetingMsMax = 15000;

@@ -7,6 +7,7 @@ import type { Link } from "../transport/index.ts";
 import type { ExpressPort, Files, Lanes, World } from "../world/index.ts";
 import type { SpoolPlace } from "./held-epoch.ts";
 import type { TargetJournal } from "./epoch-journal.ts";
+import type { SliceBudget } from "./pace.ts";
 import type { FreeLimit } from "./space-floor.ts";
 
 export interface TargetSessionOptions {
@@ -39,6 +40,8 @@ export interface TargetSessionOptions {
   minFree?: FreeLimit;
   /** Where what goes is kept; it is not when absent. */
   backup?: BackupPlace;
+  /** How long it works on a large epoch before others have their turn. */
+  slices?: SliceBudget;
   onLive: () => void;
   /** Data waits for space; undefined when it is over. */
   onLow?: (halt: SyncError | undefined) => void;

@@ -17,6 +17,7 @@ import {
   OpWriter,
 } from "../wire/index.ts";
 import { checkProtocol, keepFeature } from "./greeting.ts";
+import type { SliceBudget } from "./pace.ts";
 import type { FreeLimit } from "./space-floor.ts";
 import type { SpoolPlace } from "./held-epoch.ts";
 import { indexPlace } from "./index-place.ts";
@@ -71,6 +72,8 @@ export interface TargetServiceOptions {
   privileged: boolean;
   /** How much of the target's filesystem is to stay free; nothing when absent. */
   minFree?: FreeLimit;
+  /** How long a target works on a large epoch before others have their turn. */
+  slices?: SliceBudget;
   /** At least; a source may ask for more. */
   durability?: Durability;
   /** False, for benchmarks only: no journal, so that a crash leaves what it leaves. */

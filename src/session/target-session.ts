@@ -25,13 +25,11 @@ import {
   type Commit,
   CommitFlag,
   commitFrameBytes,
-  controlTextCharsMax,
   decodeAsk,
   decodeBye,
   decodeCommit,
   decodeEpoch,
   decodeExpand,
-  decodeOperation,
   encodeControl,
   firstOperationType,
   FrameReader,
@@ -39,24 +37,20 @@ import {
   OpWriter,
   wholeEpoch,
 } from "../wire/index.ts";
-import { asFailure, asSyncError, closingError, originsFeature, ourSide } from "./greeting.ts";
+import { asFailure, asSyncError, closingError } from "./greeting.ts";
 import { ArrivingEpoch } from "./arriving-epoch.ts";
 import { Answerer } from "./answerer.ts";
 import { EarlyFiles } from "./early-files.ts";
 import { EpochJournal } from "./epoch-journal.ts";
+import { EpochWork } from "./epoch-work.ts";
 import { ExpressTarget } from "./express-target.ts";
 import { EpochBackup } from "./epoch-backup.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import { dropSpareChunks, HeldEpoch } from "./held-epoch.ts";
-import {
-  creditBytesMin,
-  drainMsMax,
-  lowEpochCountMax,
-  timerEarlyUs,
-  windowBytesMax,
-} from "./limits.ts";
+import { dropSpareChunks, HeldEpoch, releaseAll } from "./held-epoch.ts";
+import { creditBytesMin, lowEpochCountMax, timerEarlyUs, windowBytesMax } from "./limits.ts";
 import type { ManifestTeller } from "./manifest-teller.ts";
 import { lowLookMs, SpaceFloor } from "./space-floor.ts";
+import { problemWord, welcomeWord } from "./target-words.ts";
 import { type Holder, TargetHold } from "./target-hold.ts";
 import { wireTarget } from "./target-graph.ts";
 import { tellerOf } from "./teller-of.ts";
@@ -72,11 +66,11 @@ export class TargetSession {
   readonly #tree: Tree = new Tree();
   readonly #applier: Applier;
   readonly #backup: Backup | undefined;
-  readonly #epochBackup: EpochBackup | undefined;
   /** In front of the applier until the target is live. */
   #lane: NewFileLane | undefined;
   readonly #memory: OriginMemory | undefined;
   readonly #early: EarlyFiles;
+  readonly #work: EpochWork;
   readonly #floor: SpaceFloor;
   readonly #hold: TargetHold;
   /** Tells the manifest, from the first step to the source's first operation. */
@@ -121,12 +115,10 @@ export class TargetSession {
     const tree = this.#tree;
     const { journal, lanes, index, backup: place } = options;
     if (place !== undefined) {
-      const { clock } = world;
       const roomBytes = (): number => this.#floor.roomBytes();
       const mounts = (): readonly string[] => this.#applier.mounts;
-      const own = { files, rootFd, tree, problems, clock, place, roomBytes, mounts };
-      this.#backup = new Backup(own);
-      this.#epochBackup = new EpochBackup(this.#backup, (node) => this.#applier.openToRead(node));
+      const own = { files, rootFd, tree, problems, place, roomBytes, mounts };
+      this.#backup = new Backup({ ...own, clock: world.clock });
     }
     this.#applier = new Applier(files, rootFd, tree, problems, this.#backup);
     if (journal !== undefined) {
@@ -142,6 +134,11 @@ export class TargetSession {
       clock: world.clock,
       tell: (message) => this.#tellLow(message),
     });
+    const backup =
+      this.#backup && new EpochBackup(this.#backup, (n) => this.#applier.openToRead(n));
+    const goOn = (): void => this.#apply.wakeNow();
+    const about = { clock: world.clock, slices: options.slices, status: this.status, goOn };
+    this.#work = new EpochWork({ ...about, floor: this.#floor, journal: this.#journal, backup });
     this.#early = new EarlyFiles(this.#applier, journal !== undefined, this.#floor);
     this.#hold = new TargetHold(world.clock, () => this.#apply.wake());
     this.#writer = new OpWriter((piece) => {
@@ -178,7 +175,9 @@ export class TargetSession {
 
   /** Says welcome and begins. `early` are bytes that came behind the hello. */
   start(early: Uint8Array): void {
-    this.#welcome();
+    const hasOrigins = this.#memory?.isOn === true;
+    const word = welcomeWord(this.#options.privileged, hasOrigins);
+    this.#writer.control(FrameType.welcome, word);
     this.#express = ExpressTarget.open(this.#options);
     this.graph.start();
     if (early.length > 0) this.onData(early);
@@ -208,6 +207,7 @@ export class TargetSession {
   /** Ends the session after what is whole has been applied. `isLast`: so does the process. */
   stop(isLast = false): void {
     this.#isStopping = isLast;
+    if (this.#closed) this.#drain();
     this.#bye(new SyncError("LINK_LOST", "the target is stopping"));
   }
 
@@ -220,18 +220,9 @@ export class TargetSession {
    * Lets the source's user see what went wrong with one path here, or how many more paths had the
    * same. Bounded by the problem log.
    */
-  tellProblem({ path, operation, errno }: Problem, count?: number): void {
+  tellProblem(problem: Problem, count?: number): void {
     if (this.#closed) return;
-    const text =
-      path.length <= controlTextCharsMax ? path : `…${path.slice(1 - controlTextCharsMax)}`;
-    this.#writer.control(FrameType.problem, encodeControl({ path: text, operation, errno, count }));
-  }
-
-  #welcome(): void {
-    const { privileged } = this.#options;
-    // Without an index it remembers no origins, and digests are to be without them too.
-    const own = ourSide(this.#memory?.isOn ? undefined : originsFeature);
-    this.#writer.control(FrameType.welcome, encodeControl({ ...own, privileged }));
+    this.#writer.control(FrameType.problem, problemWord(problem, count));
   }
 
   onData(bytes: Uint8Array): void {
@@ -413,15 +404,18 @@ export class TargetSession {
     this.#lowTimer?.cancel();
     this.#lowTimer = this.#floor.isStillLow() ? context.after(lowLookMs) : undefined;
     try {
-      while (!this.#hold.stops(this.status) && this.#epochs.rx.available() > 0) {
+      this.#work.begin();
+      while (this.#work.isUnderWay || this.#hasNext()) {
         const epoch = this.#epochs.rx.peek(0);
-        if (this.#acks.tx.vacant() === 0 || this.#mustWait(epoch)) break;
-        if (!this.#isBackedUp(epoch)) return context.wake();
-        this.#journal?.begin(this.#epochs.rx.available(), (index) => this.#epochs.rx.peek(index));
-        this.#applyEpoch(epoch);
+        if (!this.#work.isUnderWay) {
+          if (this.#acks.tx.vacant() === 0 || this.#work.mustWait(epoch)) break;
+          if (!this.#work.isBackedUp(epoch)) return context.wake();
+        }
+        if (!this.#applyEpoch(epoch)) return this.#work.rest();
         // Of a stream without end in sight the source hears as often as its window needs it.
         if (epoch.commit !== undefined || this.#owesCredit) this.#acks.tx.send(this.status.epoch);
         this.#epochs.rx.commit(1);
+        if (this.#work.isOver(epoch) && this.#epochs.rx.available() > 0) return this.#work.rest();
       }
     } catch (error) {
       this.#isBroken = true;
@@ -435,11 +429,6 @@ export class TargetSession {
 
   #lowTimer: Timer | undefined;
 
-  /** Nothing is begun that there is no space for. */
-  #mustWait({ dataBytes }: HeldEpoch): boolean {
-    return dataBytes > 0 && !this.#floor.passes(dataBytes) && this.#floor.holds(dataBytes);
-  }
-
   #answer(context: Context): void {
     if (this.#answerer.step(this.#appliedCount)) context.wake();
     // Asks are bytes too: when all are answered the source is to know that none is under way.
@@ -451,34 +440,32 @@ export class TargetSession {
     return this.#applier.openToRead(node);
   }
 
-  #isBackedUp(epoch: HeldEpoch): boolean {
-    return this.#epochBackup === undefined || this.status.live || this.#epochBackup.step(epoch);
-  }
-
   /** An operation failed: nothing that follows may be applied any more. */
   #isBroken = false;
+  /** No epoch is begun any more. */
+  #isDropping = false;
 
   #discard(): void {
-    while (this.#epochs.rx.available() > 0) {
-      this.#epochs.rx.peek(0).release();
-      this.#epochs.rx.commit(1);
-    }
-    for (const epoch of this.#ready) epoch.release();
-    this.#ready.length = 0;
+    this.#work.abandon();
+    releaseAll(this.#epochs.rx, this.#ready);
   }
 
-  #applyEpoch(epoch: HeldEpoch): void {
-    const { bytes } = epoch;
+  /** Between two epochs: whether the next may be begun. */
+  #hasNext(): boolean {
+    if (this.#isDropping) this.#discard();
+    return !this.#hold.stops(this.status) && this.#epochs.rx.available() > 0;
+  }
+
+  /** False: there is more of it to do. */
+  #applyEpoch({ bytes, commit }: HeldEpoch): boolean {
+    const { rx } = this.#epochs;
     const to = this.#lane ?? this.#applier;
-    const journal = this.#journal;
-    epoch.consume((type, frame, start, end) => {
-      journal?.before(type, frame, start);
-      decodeOperation(type, frame, start, end, to);
-    });
+    if (!this.#work.step(rx.available(), (index) => rx.peek(index), to)) return false;
     this.#consumed += bytes;
-    if (epoch.commit !== undefined) this.#consumed += commitFrameBytes;
+    if (commit !== undefined) this.#consumed += commitFrameBytes;
     this.#appliedCount++;
-    this.#applied(epoch.commit);
+    this.#applied(commit);
+    return true;
   }
 
   #applied(commit: Commit | undefined): void {
@@ -580,11 +567,12 @@ export class TargetSession {
     this.#express?.close();
     this.#hold.lost();
     // What waits for space is not applied any more.
-    if (this.#floor.isLow) this.#isBroken = true;
+    if (this.#floor.isLow) this.#isDropping = true;
     this.#apply.wake();
     // Whole epochs that wait are applied first; the unfinished one is not.
-    this.graph.requestShutdown({ deadlineMs: drainMsMax, voteEveryMs: 20 });
+    this.#drain();
     void this.graph.stopped.then(async () => {
+      this.#discard();
       this.#held.release();
       this.#answerer.close();
       this.#lane?.close();
@@ -595,5 +583,10 @@ export class TargetSession {
       await this.#memory?.close(error === undefined);
       this.#end(error);
     });
+  }
+
+  #drain(): void {
+    const deadlineMs = this.#work.drainMs(this.#isStopping);
+    this.graph.requestShutdown({ deadlineMs, voteEveryMs: 20 });
   }
 }

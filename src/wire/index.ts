@@ -59,6 +59,7 @@ export {
   CommitFlag,
   commitFrameBytes,
   firstOperationType,
+  frameBytesMax,
   FrameType,
   mixChecksum,
   protocolVersion,

@@ -99,6 +99,8 @@ export class Simulation {
   readonly #stores: boolean;
   /** The capture reads what is hot in one call. */
   readonly #readsHot: boolean;
+  /** The target has all but the smallest epochs in slices of a few operations. */
+  readonly #isSlicing: boolean;
   #heat = 0;
   #stepsLeft = 0;
   isHealing = false;
@@ -135,6 +137,7 @@ export class Simulation {
     this.targetDisk = disk("target", 12);
     this.#appChance = this.chance.fork("interleaving");
     this.#stores = this.chance.fork("stores").is(1, 4);
+    this.#isSlicing = this.chance.fork("slices").is(1, 2);
     this.#readsHot = this.chance.fork("hot").is(3, 4);
     this.history = new History(this.#stores ? "names" : "cut", options.explains ?? false);
     this.faults = new Faults(this, options.faults);
@@ -423,6 +426,7 @@ export class Simulation {
       privileged: true,
       bootId: this.bootId,
       durability: this.faults.durability,
+      ...(this.#isSlicing && { slices: { fromBytes: 200, lookBytes: 3000, us: 0 } }),
       ...this.faults.space(),
       grant: () => ({
         rootFd: open(folder.target),
