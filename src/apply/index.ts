@@ -7,7 +7,7 @@ export type { TreeCopyOptions } from "./tree-copy.ts";
 export type { Staged } from "./staged.ts";
 export { TreeRemoval } from "./remove-tree.ts";
 export { changedFiles, deafOperations } from "./changed-files.ts";
-export { Removal } from "./discard.ts";
+export { type Discard, Removal } from "./discard.ts";
 export { holdName } from "./hold-name.ts";
 export { TargetNames } from "./target-names.ts";
 export { DigestReader } from "./digest-reader.ts";

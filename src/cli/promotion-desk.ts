@@ -6,7 +6,7 @@
  * whole is applied before that. Then the folder is promoted (src/session/promotion.ts).
  */
 import { existsSync, readFileSync } from "node:fs";
-import { sep } from "node:path";
+import { relative, sep } from "node:path";
 import { SyncError } from "../base/index.ts";
 import {
   finishTarget,
@@ -32,6 +32,12 @@ export interface PromotionPlace {
   readonly stateFd: number;
 }
 
+/** A folder that targets are in, and where what goes from them is kept. */
+export interface TargetFolder {
+  readonly path: string;
+  readonly backup?: { readonly dirFd: number; readonly path: string };
+}
+
 /** Runs `work` with what a promotion needs, the folder locked. Throws TARGET_BUSY. */
 export function withTarget<T>(
   { world, files, stateFd }: PromotionPlace,
@@ -54,13 +60,19 @@ export function withTarget<T>(
 }
 
 /** What a crash has left half applied in targets in these folders is finished, or said. */
-export function finishTargets(place: PromotionPlace, folders: readonly string[]): void {
+export function finishTargets(place: PromotionPlace, folders: readonly TargetFolder[]): void {
   const { files, stateFd, world } = place;
   const { log } = world;
   for (const path of knownTargets(files, stateFd, world.hashes)) {
-    if (!folders.some((folder) => contains(folder, path, sep)) || !existsSync(path)) continue;
+    const folder = folders.find((each) => contains(each.path, path, sep));
+    if (folder === undefined || !existsSync(path)) continue;
+    const below = relative(folder.path, path)
+      .split(sep)
+      .filter(Boolean)
+      .map((part) => Buffer.from(part));
+    const backup = folder.backup && { backup: { ...folder.backup, below } };
     try {
-      const recovery = withTarget(place, path, finishTarget);
+      const recovery = withTarget(place, path, (own) => finishTarget({ ...own, ...backup }));
       if (recovery !== undefined) tellRecovery(log, path, recovery);
     } catch (error) {
       if (!(error instanceof SyncError)) throw error;

@@ -5,4 +5,4 @@ export type { JournalPlace } from "./journal-file.ts";
 export type { Cut, Durability } from "./journal-format.ts";
 export { knownTargets } from "./known-targets.ts";
 export { recover } from "./recover.ts";
-export type { Recovery } from "./recover.ts";
+export type { RecoverOptions, Recovery } from "./recover.ts";

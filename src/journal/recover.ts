@@ -9,12 +9,13 @@
 import { removeOwnNames } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import type { ProblemLog } from "../model/index.ts";
+import type { Tree } from "../tree/index.ts";
 import { keepKeyOf } from "../wire/index.ts";
 import type { Files } from "../world/index.ts";
 import type { Cut } from "./journal-format.ts";
 import type { JournalFile } from "./journal-file.ts";
 import { syncTarget } from "./journal.ts";
-import { redo } from "./redo.ts";
+import { type Keeper, redo } from "./redo.ts";
 
 export interface RecoverOptions {
   readonly files: Files;
@@ -23,6 +24,8 @@ export interface RecoverOptions {
   readonly problems: ProblemLog;
   /** Of the machine's present run. */
   readonly bootId: string;
+  /** Keeps what goes, like the session that died; without it nothing is kept. */
+  readonly keeper?: (tree: Tree) => Keeper;
 }
 
 export interface Recovery {

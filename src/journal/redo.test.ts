@@ -1,10 +1,18 @@
 /** A process that dies after any of the operations of an epoch: whoever comes next finishes it. */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, mkdtempSync, readlinkSync, rmSync, statSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Applier } from "../apply/index.ts";
+import { Applier, Backup } from "../apply/index.ts";
 import { ProblemLog } from "../model/index.ts";
 import { rootId, Tree } from "../tree/index.ts";
 import { decodeCommit, decodeOperation, FrameReader, FrameType, OpWriter } from "../wire/index.ts";
@@ -46,6 +54,7 @@ function crash(
   count: number,
   look: (target: string) => void,
   earlier?: RecordedEpoch,
+  isBackedUp = false,
 ): void {
   const base = mkdtempSync(join(tmpdir(), "lockstep-redo-"));
   const files = native();
@@ -53,13 +62,21 @@ function crash(
     mkdirSync(join(base, name));
     return files.openPath(Buffer.from(join(base, name)), Open.read | Open.directory);
   };
-  const [rootFd, dirFd] = [open("target"), open("state")];
-  const { hashes } = nodeWorld({ write: () => {} });
+  const [rootFd, dirFd, backupFd] = [open("target"), open("state"), open("backup")];
+  const { clock, hashes } = nodeWorld({ write: () => {} });
   const place = { files, dirFd, name: "journal", path: join(base, "target"), hashes, bootId };
   try {
     const problems = new ProblemLog(() => {});
     const tree = new Tree();
-    const applier = new Applier(files, rootFd, tree, problems);
+    const keeper = (own: Tree): Backup => {
+      const rest = { problems, clock, roomBytes: () => Infinity, mounts: () => [] };
+      const at = { dirFd: backupFd, path: "backup", below: [] };
+      const backup = new Backup({ files, rootFd, tree: own, place: at, ...rest });
+      backup.goLive();
+      return backup;
+    };
+    const dying = isBackedUp ? keeper(tree) : undefined;
+    const applier = new Applier(files, rootFd, tree, problems, dying);
     earlier?.each((...frame) => decodeOperation(...frame, applier));
     const file = JournalFile.open(place);
     file.writeHeader({ cut: { epoch: 1, wallMs: 1, isFuzzy: false }, isSynced: false }, true);
@@ -73,8 +90,10 @@ function crash(
     });
     journal.abandon();
     applier.close(true);
+    dying?.close();
     const again = JournalFile.openExisting(place)!;
-    const recovery = recover({ files, rootFd, file: again, problems, bootId });
+    const own = isBackedUp ? { keeper } : {};
+    const recovery = recover({ files, rootFd, file: again, problems, bootId, ...own });
     assert.equal(recovery.lost, "", `after ${count} operations`);
     assert.equal(recovery.cut?.epoch, 2);
     again.close();
@@ -82,6 +101,7 @@ function crash(
   } finally {
     files.close(rootFd);
     files.close(dirFd);
+    files.close(backupFd);
     rmSync(base, { recursive: true });
   }
 }
@@ -129,5 +149,38 @@ test("what comes and goes in the root under names of ours does not show in its t
       assert.equal(readlinkSync(join(target, "d/moved")), "other");
     };
     crash(epoch, count, look, earlier);
+  }
+});
+
+test("what a finished epoch takes away is kept, as if nobody had died", () => {
+  const name = (text: string): Uint8Array => Buffer.from(text);
+  const earlier = epochOf((writer) => {
+    for (const [node, at] of [
+      [2, "deleted"],
+      [3, "replaced"],
+      [4, "renamed"],
+      [5, "under"],
+    ] as const) {
+      writer.create(node, 0o120777, 0, name(`content of ${at}`));
+      writer.place(node, rootId, name(at));
+    }
+  });
+  const epoch = epochOf((writer) => {
+    writer.unlink(rootId, name("deleted"));
+    writer.create(6, 0o120777, 0, name("new"));
+    writer.place(6, rootId, name("replaced"));
+    writer.rename(rootId, name("renamed"), rootId, name("under"), 0);
+  });
+  for (let count = 0; count <= 4; count++) {
+    const look = (target: string): void => {
+      const backup = join(target, "../backup");
+      const [folders, said] = [readdirSync(backup), `after ${count} operations`];
+      const kept = folders.flatMap((at) =>
+        readdirSync(join(backup, at)).map((each) => readlinkSync(join(backup, at, each))),
+      );
+      const expected = ["deleted", "replaced", "under"].map((each) => `content of ${each}`);
+      assert.deepEqual([...new Set(kept)].sort(), expected, said);
+    };
+    crash(epoch, count, look, earlier, true);
   }
 });

@@ -9,9 +9,9 @@
  * Errors: TARGET_FULL (the journal stays: try again), TARGET_DIVERGED and PEER_MALFORMED (somebody
  * else has changed the target, or the journal says what cannot be).
  */
-import { Applier, holdName, Removal, removeOwnNames } from "../apply/index.ts";
+import { Applier, type Discard, holdName, Removal, removeOwnNames } from "../apply/index.ts";
 import type { ProblemLog } from "../model/index.ts";
-import { rootId } from "../tree/index.ts";
+import { rootId, type Tree } from "../tree/index.ts";
 import { decodeOperation, FrameType, keepKeyOf, u32 } from "../wire/index.ts";
 import { type Files, Mode, Stat, statSlots } from "../world/index.ts";
 import { type Cut, cutOf, NoteType } from "./journal-format.ts";
@@ -28,6 +28,12 @@ export interface RedoOptions {
   readonly rootFd: number;
   readonly file: JournalFile;
   readonly problems: ProblemLog;
+  readonly keeper?: (tree: Tree) => Keeper;
+}
+
+/** Of what redo takes away on the target. */
+export interface Keeper extends Discard {
+  close(): void;
 }
 
 export interface Redone {
@@ -66,6 +72,7 @@ class RedoPass {
   readonly #survey: Survey;
   readonly #replay: Replay;
   readonly #applier: Applier;
+  readonly #keeper: Keeper | undefined;
   readonly #progress: Progress;
   /** The first operation that is carried out in its turn, and announcements before it. */
   readonly #position: number;
@@ -87,7 +94,9 @@ class RedoPass {
     this.#gone = search.gone;
     const { files, rootFd, problems, file } = options;
     const { tree, names } = search.replay;
-    this.#applier = new Applier(files, rootFd, tree, problems, new Removal(files, rootFd), names);
+    this.#keeper = options.keeper?.(tree);
+    const discard = this.#keeper ?? new Removal(files, rootFd);
+    this.#applier = new Applier(files, rootFd, tree, problems, discard, names);
     this.#progress = new Progress(this.#applier, (operations, nameOperations) => {
       putMark(
         file,
@@ -205,6 +214,7 @@ class RedoPass {
     const stat = new Float64Array(statSlots);
     const known = files.statAt(rootFd, noName, stat);
     this.#applier.close(!isDone);
+    this.#keeper?.close();
     if (known < 0) return;
     files.setTimes(rootFd, noName, stat[Stat.mtimeSec]!, stat[Stat.mtimeNsec]!);
   }

@@ -5,7 +5,7 @@
  * left half applied is finished first; then names of our own are removed, all of it is written to
  * disk, and the journal says that no source may write here until the promotion is taken back.
  */
-import { ownerFiles, removeOwnNames } from "../apply/index.ts";
+import { type BackupPlace, ownerFiles, removeOwnNames } from "../apply/index.ts";
 import { SyncError } from "../base/index.ts";
 import {
   type Cut,
@@ -18,6 +18,7 @@ import { ProblemLog } from "../model/index.ts";
 import { errnoName, type Files, type Log, type World } from "../world/index.ts";
 import type { SpoolPlace } from "./held-epoch.ts";
 import { journalPlace } from "./journal-place.ts";
+import { redoKeeper } from "./redo-keeper.ts";
 
 export interface PromotionOptions {
   readonly world: World;
@@ -29,6 +30,8 @@ export interface PromotionOptions {
   /** Descriptor of the folder, locked by the caller. */
   readonly rootFd: number;
   readonly bootId: string;
+  /** Where names are kept that a crash has left to be taken away. */
+  readonly backup?: BackupPlace;
 }
 
 export interface Promotion {
@@ -104,10 +107,9 @@ function openKnown(options: PromotionOptions): JournalFile {
   throw new SyncError("NO_TARGET", `${options.path} has not been a target of this device and user`);
 }
 
-function recoverAt(
-  { files, privileged, rootFd, bootId }: PromotionOptions,
-  file: JournalFile,
-): Recovery {
-  const own = privileged ? files : ownerFiles(files);
-  return recover({ files: own, rootFd, file, problems: new ProblemLog(() => {}), bootId });
+function recoverAt(options: PromotionOptions, file: JournalFile): Recovery {
+  const { files, privileged, rootFd, bootId, world, backup } = options;
+  const problems = new ProblemLog(() => {});
+  const own = { files: privileged ? files : ownerFiles(files), rootFd, problems };
+  return recover({ ...own, ...redoKeeper(own, world.clock, backup), file, bootId });
 }

@@ -25,6 +25,7 @@ import type { TargetJournal } from "./epoch-journal.ts";
 import { journalPlace } from "./journal-place.ts";
 import { greetingMsMax } from "./limits.ts";
 import { tellRecovery } from "./promotion.ts";
+import { redoKeeper } from "./redo-keeper.ts";
 import { TargetSession } from "./target-session.ts";
 import { VerifySession } from "./verify-session.ts";
 
@@ -217,8 +218,9 @@ const openTarget: Opening = (link, options, hello, over) => {
 function openJournal(
   options: TargetServiceOptions,
   hello: Hello,
-  { path, rootFd, problems }: GrantedTarget,
+  granted: GrantedTarget,
 ): TargetJournal | undefined {
+  const { path, rootFd, problems } = granted;
   const { world, spool, privileged, bootId = "" } = options;
   const files = privileged ? options.files : ownerFiles(options.files);
   const file = JournalFile.open(journalPlace(path, spool, world, bootId));
@@ -226,7 +228,9 @@ function openJournal(
     if (file.header.promotedMs !== undefined) {
       throw new SyncError("TARGET_PROMOTED", `${path} was promoted: no source writes to it`);
     }
-    tellRecovery(world.log, path, recover({ files, rootFd, file, problems, bootId }));
+    const own = { files, rootFd, problems };
+    const keeper = redoKeeper(own, world.clock, granted.backup);
+    tellRecovery(world.log, path, recover({ ...own, ...keeper, file, bootId }));
     if (options.keepsJournal === false) {
       // What is mirrored from now on is of no moment that anybody could go back to.
       file.writeHeader({ cut: undefined }, true);

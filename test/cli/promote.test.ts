@@ -3,7 +3,15 @@
  * are told afterwards; what `--durability` and `--consistency` do on the way there.
  */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { linkPair } from "../workloads/link-pair.ts";
@@ -144,6 +152,38 @@ test("so does serve, and the source at the other end halts", async (t) => {
     one.kill("SIGTERM");
     await one.end();
   }
+});
+
+test("what serve finishes after a kill is kept as what it would have taken away", async (t) => {
+  const { source, target, serve, sync, near } = await linkPair(t);
+  for (const name of ["stays", "f0"]) writeFileSync(join(source, name), "0");
+  const backup = join(target, "../backup");
+  mkdirSync(backup);
+  const keeping = ["--backup-dir", `x=${backup}`];
+  const server = await serve(...keeping);
+  const running = sync();
+  await running.said(/"event":"live"/);
+  rmSync(join(source, "f0"));
+  assert.equal((await runProgram(t, ["flush"], { home: near })).exit, 0);
+  const kept = (): string[] =>
+    readdirSync(backup).flatMap((each) =>
+      readdirSync(join(backup, each)).map((name) => join(backup, each, name)),
+    );
+  assert.equal(kept().length, 1, "the deleted file is not in the backup");
+  server.kill("SIGKILL");
+  await server.end();
+  running.kill("SIGKILL");
+  await running.end();
+  // As if it had died just before: the same file is where it was.
+  renameSync(kept()[0]!, join(target, "f0"));
+  const again = await serve(...keeping);
+  await again.until("finished it", () => !existsSync(join(target, "f0")));
+  assert.deepEqual(
+    kept().map((path) => readFileSync(path, "utf8")),
+    ["0"],
+  );
+  again.kill("SIGTERM");
+  await again.end();
 });
 
 /** The headers of the journals of a device. */
