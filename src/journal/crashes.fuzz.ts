@@ -217,6 +217,25 @@ export class Author {
     return this.#end(0);
   }
 
+  /** A small file comes and goes, so that the names are as before; then comes a large new one. */
+  comesAndGoes(): Epoch[] {
+    const name = bytesOf("comes");
+    const goes = (): void => {
+      this.#send((w) => w.unlink(rootId, name));
+      this.#touch(rootId);
+    };
+    const comes = (parent: number, length: number): Epoch => {
+      this.#file(parent, name, length, length);
+      return this.#end(0);
+    };
+    const first = comes(rootId, 500);
+    goes();
+    const gone = this.#end(0);
+    const second = comes(rootId, 700);
+    goes();
+    return [first, gone, second, this.#end(0), comes(rootId, 2 * largeBytes)];
+  }
+
   /** A folder in which much is written, and its end in the next epoch; some has other names. */
   folderThatGoes(): [filled: Epoch, gone: Epoch] {
     const { tree } = this.place;

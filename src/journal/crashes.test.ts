@@ -265,27 +265,52 @@ test("what is zeroed or copied of a file that was written ahead is", () => {
   });
 });
 
+test("what was written ahead of the last epoch stays, however early redo begins", () => {
+  withFolder((folder) => {
+    const author = new Author(folder);
+    const all = [author.seed(), ...author.comesAndGoes()];
+    author.close();
+    const own: Plan = { durability: "process", recordBytesMax: 1_048_576, groups: [1] };
+    for (const [first, later] of lastDeaths(folder, all, own, 30)) {
+      const subject = new Subject(folder, `at${first}`, own);
+      sufferOnce(subject, author, all, { first, later, full: undefined });
+      subject.close();
+    }
+  });
+});
+
+/** While the last of these epochs comes, and so many calls before that. */
+function* lastDeaths(
+  folder: string,
+  all: readonly Epoch[],
+  own: Plan,
+  before: number,
+): Generator<[first: number, later: number[]]> {
+  const callsOf = (epochs: readonly Epoch[]): number => {
+    const whole = new Mortal(Infinity);
+    const subject = new Subject(folder, "measured", own);
+    subject.live(whole, epochs);
+    subject.close();
+    return whole.callCount;
+  };
+  const [from, until] = [callsOf(all.slice(0, -1)), callsOf(all)];
+  assert.ok(from < until);
+  for (let first = from - before; first < until; first++) {
+    yield [first, []];
+    yield [first, [first % 60]];
+  }
+}
+
 test("a folder that was just being removed has nothing to be written anew in what has gone", () => {
   withFolder((folder) => {
     const author = new Author(folder);
     const all = [author.seed(), ...author.folderThatGoes()];
     author.close();
     const own: Plan = { durability: "process", recordBytesMax: 1_048_576, groups: [1] };
-    const callsOf = (epochs: readonly Epoch[]): number => {
-      const whole = new Mortal(Infinity);
-      const subject = new Subject(folder, "measured", own);
-      subject.live(whole, epochs);
+    for (const [first, later] of lastDeaths(folder, all, own, 20)) {
+      const subject = new Subject(folder, `at${first}`, own);
+      sufferOnce(subject, author, all, { first, later, full: undefined });
       subject.close();
-      return whole.callCount;
-    };
-    const [from, until] = [callsOf(all.slice(0, -1)), callsOf(all)];
-    assert.ok(from < until);
-    for (let first = from - 20; first < until; first++) {
-      for (const later of [[], [first % 60]]) {
-        const subject = new Subject(folder, `at${first}`, own);
-        sufferOnce(subject, author, all, { first, later, full: undefined });
-        subject.close();
-      }
     }
   });
 });

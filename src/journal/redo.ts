@@ -117,7 +117,7 @@ class RedoPass {
       tree.mtimeSec[rootId] = stat[Stat.mtimeSec]!;
       tree.mtimeNsec[rootId] = stat[Stat.mtimeNsec]!;
     }
-    const owned = new Set<string>();
+    const owned = new Set<string>(this.#survey.aheadNames);
     for (const node of names.held) owned.add(latin1(holdName(node)));
     for (const [node, staged] of names.staged) {
       if ((staged.mode & Mode.typeMask) !== Mode.regular) continue;

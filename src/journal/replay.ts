@@ -43,6 +43,11 @@ export class Survey {
   markedNames = 0;
   /** The last one. */
   commit: Commit | undefined;
+  /**
+   * In the root, of new files that were written ahead of any of the epochs. Where names are as they
+   * were before, redo begins before it gets to the notes of files that it needs later.
+   */
+  readonly aheadNames: Set<string> = new Set();
   /** Of nodes that the journal announces: their first operations on content since each time. */
   readonly #content: Map<number, number[]> = new Map();
   /** Announced, without content since. */
@@ -53,7 +58,11 @@ export class Survey {
       this.markedOperations = operations;
       this.markedNames = nameOperations;
     },
-    staged: ({ node }) => this.#announce(node),
+    staged: ({ node, mode, text }) => {
+      this.#announce(node);
+      const isFile = (mode & Mode.typeMask) === Mode.regular;
+      if (isFile && text.length > 0) this.aheadNames.add(Buffer.from(text).toString("latin1"));
+    },
   };
 
   see(type: number, bytes: Uint8Array, start: number, end: number): boolean {
