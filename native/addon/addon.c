@@ -102,6 +102,7 @@ NAPI_MODULE_INIT()
 	tls_exports(env, exports);
 	capture_exports(env, exports);
 	capture_hot_exports(env, exports);
+	capture_begun_exports(env, exports);
 	inotify_exports(env, exports);
 	delta_exports(env, exports);
 	mapped_file_exports(env, exports);

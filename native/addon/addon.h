@@ -50,6 +50,7 @@ void poll_exports(napi_env env, napi_value exports);
 void tls_exports(napi_env env, napi_value exports);
 void capture_exports(napi_env env, napi_value exports);
 void capture_hot_exports(napi_env env, napi_value exports);
+void capture_begun_exports(napi_env env, napi_value exports);
 void inotify_exports(napi_env env, napi_value exports);
 void delta_exports(napi_env env, napi_value exports);
 void mapped_file_exports(napi_env env, napi_value exports);

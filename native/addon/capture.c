@@ -323,6 +323,15 @@ static const char *open_bpf(struct capture_state *c, napi_env env, uint32_t ring
 		errno = -error;
 		return "BPF_ATTACH";
 	}
+	skel_closenz(k->links.on_sys_enter_fd); /* until somebody asks: capture_begun.c */
+	k->links.on_sys_enter_fd = 0;
+	c->begun = (struct begun){
+		.program = k->progs.on_sys_enter.prog_fd,
+		.calls = k->bss->under_way,
+		.moment = &k->bss->moment,
+		.unlisted = &k->bss->unlisted,
+		.completions = &k->bss->completions,
+	};
 	c->ring_fd = k->maps.ring.map_fd;
 	c->lost_fd = k->maps.lost.map_fd;
 	struct ring *r = &c->ring;
@@ -374,6 +383,7 @@ static void release(struct capture_state *c)
 	if (r->consumer && r->consumer != MAP_FAILED) munmap(r->consumer, RING_PAGE);
 	if (r->producer && r->producer != MAP_FAILED)
 		munmap(r->producer, RING_PAGE + 2 * (size_t)r->bytes);
+	begun_rest(&c->begun);
 	if (c->skeleton) capture__destroy(c->skeleton);
 	for (size_t i = 0; i < c->group_count; i++) {
 		if (c->groups[i]->names_fd >= 0) close(c->groups[i]->names_fd);
@@ -442,6 +452,7 @@ static napi_value fn_drain(napi_env env, napi_callback_info info)
 	struct capture_state *c = state_of(&a);
 	struct bytes b = arg_bytes(&a, 1);
 	struct out o = { .data = b.data, .size = b.length };
+	begun_look(&c->begun);
 	capture_drain(c, &o);
 	return number(env, (double)(o.used * 2 + o.full));
 }

@@ -226,6 +226,7 @@ FUNCTION(fn_read_hot)
 		const double *e = extent_at(&h, i);
 		want(&h, i, e[FROM], e[FROM] + e[LENGTH]);
 	}
+	begun_look(&c->begun);
 	h.slots[OUTCOME] = chase(&h, c, &o);
 	return number(env, (double)(o.used * 2 + o.full));
 }

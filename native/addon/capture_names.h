@@ -44,8 +44,17 @@ struct group {
 	char raw[NAMES_KEPT_BYTES] __attribute__((aligned(8)));
 };
 
+/* Calls under way (capture_begun.c): the program that notes them, and what it shares. */
+struct begun {
+	int program, link;
+	struct ls_call *calls;
+	volatile u64 *moment, *unlisted; /* null: nothing notes them */
+	u64 *completions, completions_seen, completed_ns, known_from;
+};
+
 struct capture_state {
 	struct capture *skeleton;
+	struct begun begun;
 	struct uv_handle *before_sleep;
 	int ring_fd, lost_fd, epoll_fd, root_fd, mode;
 	int kept_fd; /* readable while records of names wait that the kernel does not have any more */
@@ -72,6 +81,10 @@ struct identity {
 	bool known;
 };
 
+/* What the kernel tells is about to be looked at: to be called before captures are drained. */
+void begun_look(struct begun *b);
+/* Calls that begin are noted no more. */
+void begun_rest(struct begun *b);
 /*
  * Bytes, then names until there are none: whatever happened before something that is told is told
  * too. A name found after the bytes may stem from a time after them, so the bytes are drained once

@@ -26,6 +26,7 @@ enum call {
 	UTIMENSAT,
 	IO_SUBMIT,
 	MADVISE,
+	OTHER, /* names and attributes, which fanotify tells of */
 };
 
 #define CALLS 512
@@ -36,12 +37,24 @@ const u8 calls[CALLS] = {
 	[326] = SPLICE_OUT, [77] = FTRUNCATE, [76] = TRUNCATE, [285] = FALLOCATE,
 	[2] = OPEN_FLAGS_2, [257] = OPEN_FLAGS_3, [437] = OPENAT2, [85] = CREAT, [16] = IOCTL,
 	[9] = MMAP, [280] = UTIMENSAT, [209] = IO_SUBMIT, [28] = MADVISE, [304] = OPEN_FLAGS_3,
+	/* rename to chown, mknod, bind; times; attributes; the same at a descriptor */
+	[82] = OTHER, [83] = OTHER, [84] = OTHER, [86] = OTHER, [87] = OTHER, [88] = OTHER,
+	[90] = OTHER, [91] = OTHER, [92] = OTHER, [93] = OTHER, [94] = OTHER, [133] = OTHER,
+	[49] = OTHER, [132] = OTHER, [235] = OTHER, [261] = OTHER, [188] = OTHER, [189] = OTHER,
+	[190] = OTHER, [197] = OTHER, [198] = OTHER, [199] = OTHER, [463] = OTHER, [466] = OTHER,
+	[258] = OTHER, [259] = OTHER, [260] = OTHER, [263] = OTHER, [264] = OTHER, [265] = OTHER,
+	[266] = OTHER, [268] = OTHER, [316] = OTHER, [452] = OTHER,
 #elif defined(__TARGET_ARCH_arm64)
 	[64] = WRITE_AT_POSITION, [66] = WRITE_AT_POSITION, [68] = WRITE_AT_OFFSET,
 	[70] = WRITE_AT_OFFSET, [287] = PWRITEV2, [71] = SENDFILE, [76] = SPLICE_OUT,
 	[285] = SPLICE_OUT, [46] = FTRUNCATE, [45] = TRUNCATE, [47] = FALLOCATE,
 	[56] = OPEN_FLAGS_3, [437] = OPENAT2, [29] = IOCTL, [222] = MMAP, [88] = UTIMENSAT,
 	[2] = IO_SUBMIT, [233] = MADVISE, [265] = OPEN_FLAGS_3,
+	/* attributes; mknod to rename; modes and owners; bind; the latest */
+	[5] = OTHER, [6] = OTHER, [7] = OTHER, [14] = OTHER, [15] = OTHER, [16] = OTHER,
+	[33] = OTHER, [34] = OTHER, [35] = OTHER, [36] = OTHER, [37] = OTHER, [38] = OTHER,
+	[52] = OTHER, [53] = OTHER, [54] = OTHER, [55] = OTHER, [200] = OTHER, [276] = OTHER,
+	[452] = OTHER, [463] = OTHER, [466] = OTHER,
 #endif
 };
 
@@ -97,6 +110,7 @@ const u8 calls32[CALLS] = {
 #define FMODE_WRITE 2
 #define FMODE_PATH 0x4000
 #define O_APPEND 02000
+#define O_CREAT 0100
 #define O_TRUNC 01000
 #define RWF_APPEND 0x10
 #define RWF_NOAPPEND 0x20

@@ -49,6 +49,8 @@ u64 lost_all = 0;
 volatile u64 reader_awake = 0;
 /* The process that reads the ring, as the initial pid namespace numbers it. */
 u64 self_tgid = 0;
+/* Changes made by io_uring and Linux AIO: when such a one has begun nobody tells. */
+u64 completions = 0;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -307,6 +309,7 @@ static __always_inline void on_io_submit(u64 list, bool is_32, long count)
 {
 	struct submission of = { .list = list, .is_32 = is_32 };
 	if (count > IO_SUBMIT_MAX) emit_rescan();
+	__sync_fetch_and_add(&completions, 1);
 	bpf_loop(count > IO_SUBMIT_MAX ? IO_SUBMIT_MAX : count, on_request, &of, 0);
 }
 
@@ -446,22 +449,18 @@ static __noinline void on_call_32(struct pt_regs *regs, int call, long ret)
 	}
 }
 
-SEC("tp_btf/sys_exit")
-int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
+static __always_inline void on_call(struct task_struct *task, struct pt_regs *regs,
+				    unsigned long number, long ret)
 {
-	unsigned long number = CALL_NUMBER(regs);
-	/* Most calls of the machine end here. */
-	if (number >= CALLS || (calls[number] | calls32[number]) == NONE) return 0;
-	struct task_struct *task = current_task();
 	if (RUNS_32(task)) {
 		int call_32 = calls32[number];
-		if (call_32 == NONE || (int)ret < 0) return 0;
-		if (ret == 0 && (call_32 <= SENDFILE || call_32 == SPLICE_OUT)) return 0;
+		if (call_32 == NONE || (int)ret < 0) return;
+		if (ret == 0 && (call_32 <= SENDFILE || call_32 == SPLICE_OUT)) return;
 		on_call_32(regs, call_32, ret);
-		return 0;
+		return;
 	}
 	int call = calls[number];
-	if (call == NONE || ret < 0) return 0;
+	if (call == NONE || call == OTHER || ret < 0) return;
 	if (call <= SENDFILE) {
 		if (ret > 0) on_write(task, regs, call, ret);
 	} else if (call == SPLICE_OUT) {
@@ -469,6 +468,18 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 	} else {
 		on_other(task, regs, call, ret);
 	}
+}
+
+#include "under_way.h"
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
+{
+	unsigned long number = CALL_NUMBER(regs);
+	/* Most calls of the machine end here. */
+	if (number >= CALLS || (calls[number] | calls32[number]) == NONE) return 0;
+	on_call(current_task(), regs, number, ret);
+	end_call();
 	return 0;
 }
 
@@ -500,6 +511,7 @@ static __always_inline void on_uring(void *request, long res)
 		return;
 	u64 f = address_at(&req->file);
 	if (!f || res < 0) return;
+	__sync_fetch_and_add(&completions, 1);
 	if (opcode == IORING_OP_FTRUNCATE) {
 		struct io_ftrunc *cut = cast(request, struct io_ftrunc);
 		emit_file(f, LS_OP_TRUNCATE, 0, cut->len, 0);
@@ -543,7 +555,7 @@ static __always_inline int told_by(struct task_struct *task, struct inode *inode
 	if (RUNS_32(task)) return calls32[number] == NONE ? ONLY_HERE : BY_ITS_COMPLETION;
 	int call = calls[number];
 	if (call == IO_SUBMIT || number == NR_IO_URING_ENTER) return BY_ITS_COMPLETION;
-	if (call == NONE || call == MMAP || call == IOCTL) return ONLY_HERE;
+	if (call == NONE || call == MMAP || call == IOCTL || call == OTHER) return ONLY_HERE;
 	if (call > FALLOCATE || call == TRUNCATE) return BY_ITS_COMPLETION;
 	u64 f = file_of(task, call == SPLICE_OUT ? ARG2(regs) : ARG0(regs));
 	return f && cast(f, struct file)->f_inode == inode ? BY_ITS_CALL : ONLY_HERE;

@@ -57,12 +57,27 @@ struct ls_lost {
 	unsigned int zero;
 };
 
+/* A call that has begun and was not told yet; free while its tag is 0. */
+struct ls_call {
+	unsigned long long tag; /* the reader's moment at its beginning, above the thread's number */
+	unsigned long long ino; /* 0: whichever */
+	unsigned long long pos; /* nothing before it is changed */
+	unsigned int gen;
+	unsigned int filesystem;
+};
+
+/* Calls under way at once, at most: a power of two. */
+#define LS_CALLS_MAX 256
+/* begin_write(): at the descriptor's own position. */
+#define LS_AT_POSITION (~0ull)
+
 #define LS_FOLLOWED_MAX 64
 /* The bit of a device in `followed_bits`. */
 #define LS_FOLLOWED_BIT(dev) (1ull << ((dev) & 63))
 
 _Static_assert(sizeof(struct ls_event) == 48, "ls_event is part of the ABI");
 _Static_assert(sizeof(struct ls_followed) == 16, "ls_followed is part of the ABI");
+_Static_assert(sizeof(struct ls_call) == 32, "ls_call is part of the ABI");
 _Static_assert(sizeof(struct ls_lost) == 16, "ls_lost is part of the ABI");
 
 #endif

@@ -12,6 +12,7 @@
  * - The backend's own process is never reported.
  */
 
+import type { CallsUnderWay } from "./calls-under-way.ts";
 import type { HotReading } from "./hot-reading.ts";
 
 export type BackendName = "ebpf" | "fanotify" | "inotify";
@@ -129,6 +130,8 @@ export interface CaptureBackend {
    * Absent where extents are not known.
    */
   readHot?: ((reading: HotReading, sink: ChangeSink) => boolean) | undefined;
+  /** Which calls of others have begun and not returned; absent where nobody knows. */
+  readonly underWay?: CallsUnderWay | undefined;
   /**
    * Tells of one more filesystem from now on, mounted below the root; absent where watching its
    * directories is all there is to it. Its inodes have its number (inode-keys.ts). 0, or a negative

@@ -29,6 +29,7 @@ import {
   deafSink,
   type Listener,
 } from "./backend.ts";
+import type { CallsUnderWay } from "./calls-under-way.ts";
 import { SharedWatches } from "./shared-watches.ts";
 
 /** Listeners of one capture: watches are counted by a bit for each. */
@@ -159,6 +160,10 @@ class CaptureView implements CaptureBackend, CaptureShare {
 
   get name(): BackendName {
     return this.#backend.name;
+  }
+
+  get underWay(): CallsUnderWay | undefined {
+    return this.#backend.underWay;
   }
 
   get share(): CaptureShare {

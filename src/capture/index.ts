@@ -7,6 +7,7 @@ export type {
   Listener,
   PathStart,
 } from "./backend.ts";
+export type { CallsUnderWay, WasRead } from "./calls-under-way.ts";
 export { FollowedMounts } from "./followed-mounts.ts";
 export type { FollowedMountsOptions, MountChange } from "./followed-mounts.ts";
 export { HotOutcome, HotReading } from "./hot-reading.ts";

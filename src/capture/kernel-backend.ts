@@ -7,6 +7,7 @@
 import { assert, SyncError } from "../base/index.ts";
 import { type Files, type Kernel, PollEvent } from "../world/index.ts";
 import type { BackendName, CaptureBackend, CaptureHandles, ChangeSink } from "./backend.ts";
+import { type CallsUnderWay, KernelCallsUnderWay } from "./calls-under-way.ts";
 import type { HotReading } from "./hot-reading.ts";
 import { CaptureMode, RecordFlag, RecordKind, recordSlots, RecordSlot } from "./records.ts";
 
@@ -59,6 +60,7 @@ class KernelBackend implements CaptureBackend {
   readonly #handle: unknown;
   readonly #bytes: Uint8Array = new Uint8Array(drainBytesMax);
   readonly #slots: Float64Array = new Float64Array(this.#bytes.buffer);
+  readonly #underWay: KernelCallsUnderWay | undefined;
   #poll: unknown;
   #overflows = 0;
   #droppedAtClose = 0;
@@ -69,10 +71,16 @@ class KernelBackend implements CaptureBackend {
     this.name = name;
     this.tellsExtents = name === "ebpf";
     this.#handle = handle;
-    if (this.tellsExtents) this.readHot = (reading, sink) => this.#readHot(reading, sink);
+    if (!this.tellsExtents) return;
+    this.readHot = (reading, sink) => this.#readHot(reading, sink);
+    this.#underWay = new KernelCallsUnderWay(kernel, handle);
   }
 
   readonly readHot: CaptureBackend["readHot"];
+
+  get underWay(): CallsUnderWay | undefined {
+    return this.#isClosed ? undefined : this.#underWay;
+  }
 
   get droppedCount(): number {
     const dropped = this.#isClosed
@@ -93,11 +101,13 @@ class KernelBackend implements CaptureBackend {
 
   drain(sink: ChangeSink): boolean {
     if (this.#isClosed) return false;
+    if (this.#underWay !== undefined) this.#underWay.nextLook++;
     return this.#tellAll(sink, this.#kernel.captureDrain(this.#handle, this.#bytes));
   }
 
   #readHot({ slots, data }: HotReading, sink: ChangeSink): boolean {
     if (this.#isClosed) return false;
+    if (this.#underWay !== undefined) this.#underWay.nextLook++;
     const result = this.#kernel.captureReadHot(this.#handle, slots, data, this.#bytes);
     return this.#tellAll(sink, result);
   }

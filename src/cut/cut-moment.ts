@@ -12,6 +12,10 @@
 export class CutMoment {
   /** All that was done before this time has been told. */
   heardMs: number;
+  /** The number of the look that told it (capture/calls-under-way.ts). */
+  heardLook = 0;
+  /** The same of what is planned to be read. */
+  plannedLook = 0;
   #ms: number;
 
   /** What is read from now on is of `wallMs` or later. */
@@ -23,6 +27,7 @@ export class CutMoment {
   /** All that has been told is planned to be read. */
   planned(): void {
     this.#ms = this.heardMs;
+    this.plannedLook = this.heardLook;
   }
 
   /** Only what was done before this time is planned; undefined when that is not known. */

@@ -27,6 +27,8 @@ export interface CutterOptions {
   drain: (dirty: DirtySet) => void;
   /** The same, and reads what is hot; absent where extents are not known. */
   readHot?: CaptureBackend["readHot"];
+  /** Knows which calls of others have begun and not returned; nobody does when absent. */
+  backend?: Pick<CaptureBackend, "underWay">;
   /** To be called before a directory is scanned (inotify needs a watch first). */
   watchDirectory: (fd: number, ino: number, gen: number) => number;
   unwatchDirectory: (ino: number, gen: number) => void;

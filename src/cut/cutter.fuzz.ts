@@ -12,7 +12,13 @@ import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Applier, TargetScan } from "../apply/index.ts";
-import { type ChangeSink, deafSink, type HotReading, NameChange } from "../capture/index.ts";
+import {
+  type CallsUnderWay,
+  type ChangeSink,
+  deafSink,
+  type HotReading,
+  NameChange,
+} from "../capture/index.ts";
 import { blockBytesOf, type Signature, SignatureReader, SignatureWriter } from "../delta/index.ts";
 import type { IgnoreSettings } from "../ignore/index.ts";
 import { type Problem, ProblemLog } from "../model/index.ts";
@@ -100,6 +106,10 @@ export class CutRig {
   /** Extents that are hot can be read together, as a capture does that knows extents. */
   readsHot = false;
   isReadingHot = false;
+  /** Whether a call of others is under way that may be in what was read (CallsUnderWay). */
+  isUnderWay: CallsUnderWay["mayBeRead"] = () => false;
+  /** Capture knows of calls under way. */
+  knowsCalls = true;
   /** Of the answers to asks: how many times one is not there yet, and whether it is refused. */
   pick: Pick = () => 0;
   #held: Uint8Array[] = [];
@@ -150,6 +160,7 @@ export class CutRig {
         this.onRoom();
         return !this.isPaused;
       },
+      ...(this.knowsCalls && { backend: { underWay: this.#underWay() } }),
       orderedBytes: this.orderedBytes,
       ignore: this.ignore,
       ...(this.maxDelete === undefined ? {} : { maxDelete: this.maxDelete }),
@@ -168,6 +179,20 @@ export class CutRig {
     while (scan.step());
     this.cutter.begin();
   }
+
+  #underWay(): CallsUnderWay {
+    const rig = this;
+    return {
+      get nextLook() {
+        return rig.lookCount;
+      },
+      mayBeRead: (since, wasRead) => this.isUnderWay(since, wasRead),
+      rest: () => {},
+    };
+  }
+
+  /** Drains so far, and one more. */
+  lookCount = 1;
 
   #readHot(files: Files, reading: HotReading, sink: ChangeSink): boolean {
     const pread: Files["pread"] = (fd, into, offset, length, position) => {
@@ -218,7 +243,11 @@ export class CutRig {
     this.onDrain();
     // Changes made by onDrain are told by this drain.
     const cutter: Cutter | undefined = this.cutter;
-    if (cutter?.dirty === sink) cutter.moment.heardMs = this.wallMs;
+    if (cutter?.dirty === sink) {
+      cutter.moment.heardMs = this.wallMs;
+      cutter.moment.heardLook = this.lookCount;
+    }
+    this.lookCount++;
     const events = this.shuffle(this.#events);
     this.#events = [];
     for (const event of events) event(sink);

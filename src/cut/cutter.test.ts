@@ -586,7 +586,7 @@ test("parts go on while the file grows, and end before what came after them", as
   rig.onDrain = () => {
     steps++;
     if (steps === 2) script.write("a", 2500, bytes(1500, 2));
-    if (steps === 3) script.create("b", "later than all of a");
+    if (steps === 4) script.create("b", "later than all of a");
   };
   rig.settle();
   assert.deepEqual(seen, ["1000 a", "2000 a", "3000 a", "4000 a", "4000 a b"]);

@@ -30,6 +30,7 @@ import { orderedBytesMax, roundCountMax } from "./limits.ts";
 import { HotExtents } from "./hot-extents.ts";
 import { KeptFiles } from "./kept-files.ts";
 import { KnownNodes } from "./known-nodes.ts";
+import { LackCheck } from "./lack-check.ts";
 import type { ManifestResult } from "./manifest-taker.ts";
 import { MappedStores } from "./mapped-stores.ts";
 import { MetadataComparer } from "./metadata-comparer.ts";
@@ -78,6 +79,7 @@ export class Cutter {
   readonly #reader: ContentReader;
   readonly #fileTasks: FileTasks;
   readonly #hot: HotExtents | undefined;
+  readonly #lacks: LackCheck;
   readonly #mountChanges: MountChanges | undefined;
   readonly kept: KeptFiles;
   /** What the target remembers of our inodes. */
@@ -159,6 +161,7 @@ export class Cutter {
     this.#fileTasks = this.#makeFileTasks(problem);
     this.#mountChanges = this.#makeMountChanges();
     this.#hot = this.#makeHot();
+    this.#lacks = new LackCheck({ ...options, dirty: this.dirty, moment: this.moment });
   }
 
   #makeHot(): HotExtents | undefined {
@@ -285,6 +288,7 @@ export class Cutter {
   /** Closes descriptors that have rested. */
   closeIdle(): void {
     if (!this.#tasks.isEmpty) return;
+    this.#lacks.rest();
     this.sources.clear();
     this.#directories.clear();
   }
@@ -311,7 +315,7 @@ export class Cutter {
     const isOpen = this.#writer.operationCount > 0 || (this.#liveWanted && !this.dirty.rescan);
     if (isOpen) {
       this.#options.drain(this.dirty);
-      if (!this.dirty.conflict || this.#round >= roundCountMax) return this.#commit();
+      if (!this.#lacks.isTorn(this.#round) || this.#round >= roundCountMax) return this.#commit();
       this.dirty.conflict = false;
       if (this.#closeHot()) {
         this.counters.rounds++;
@@ -340,13 +344,14 @@ export class Cutter {
     if (this.dirty.isEmpty && this.#postponed.length === 0) {
       this.marks.planned(this.dirty.putBackCount);
     }
+    this.#lacks.closed();
     return this.#commit();
   }
 
   #commit(): true {
     if (this.guard.hasRemoved) this.guard.checkEpoch();
     const postponed = this.#postponed;
-    const fuzzy = this.dirty.conflict || postponed.length > 0;
+    const fuzzy = this.dirty.conflict || this.#lacks.isLacking || postponed.length > 0;
     const live = this.#liveWanted && !this.dirty.rescan;
     const wallMs = this.again?.wallMs ?? this.moment.take(!fuzzy && this.dirty.isEmpty);
     this.origins.commit(this.dirty, this.stores, postponed, wallMs);
@@ -374,6 +379,7 @@ export class Cutter {
   #beginEpoch(): void {
     this.#round = 0;
     this.dirty.beginEpoch();
+    this.#lacks.beginEpoch();
     this.#fileTasks.beginEpoch();
   }
 
@@ -386,7 +392,8 @@ export class Cutter {
     this.#planner.beginRound();
     this.counters.rounds++;
     this.epochOldestUs = Math.min(this.epochOldestUs, dirty.oldestUs);
-    if (this.#planOrdered()) return;
+    this.#lacks.isPart = this.#planOrdered();
+    if (this.#lacks.isPart) return;
     dirty.takeOldestUs();
     this.moment.planned();
     if (this.#readLone()) return this.marks.planned(dirty.putBackCount);

@@ -228,6 +228,13 @@ export class DirtySet implements ChangeSink {
     return (this.#readExtents.get(node)?.count ?? 0) > 0;
   }
 
+  /** Whether the present epoch has read content of the node from this position on, or its size. */
+  wasReadFrom(node: number, from: number): boolean {
+    if (this.#readNode === node) return this.#readTo > from || this.#readTo === 0;
+    const read = this.#readExtents.get(node);
+    return read !== undefined && (read.count === 0 || read.to(read.count - 1) > from);
+  }
+
   /** Whether content of the node is to be read. */
   hasExtents(node: number): boolean {
     const dirty = node === this.#loneId ? this.#lone : this.#nodes.get(node);

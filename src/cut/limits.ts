@@ -2,6 +2,8 @@
 
 /** Rounds of reading after which an epoch is committed as fuzzy. */
 export const roundCountMax = 8;
+/** Rounds after which an epoch is committed as fuzzy because it may lack something. */
+export const lackRoundCountMax = 3;
 /** Bytes of a file that is being written in order, sent as one epoch. */
 export const orderedBytesMax = 4194304;
 /**

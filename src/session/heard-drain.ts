@@ -10,9 +10,11 @@ export function drainHeard(
   countMax: number,
 ): boolean {
   const beganMs = world.clock.wallMs();
+  const look = backend.underWay?.nextLook ?? 0;
   for (let i = 0; i < countMax; i++) {
     if (backend.drain(dirty)) continue;
     moment.heardMs = beganMs;
+    moment.heardLook = look;
     return false;
   }
   return true;

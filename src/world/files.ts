@@ -292,6 +292,15 @@ export interface Kernel {
    * captureDrain, of all that was drained meanwhile. Layout: capture/hot-reading.ts.
    */
   captureReadHot(handle: unknown, slots: Float64Array, data: Uint8Array, out: Uint8Array): number;
+  /**
+   * How many calls began after the look of that number and have not returned, also after a little
+   * wait; -1 when that is not known. `out`, of 3 * 256 slots: of each the inode, 0 for whichever,
+   * its generation, and the position from which on it changes. Counts as a look (captureDrain and
+   * captureReadHot are the others).
+   */
+  captureBegun(handle: unknown, sinceLook: number, out: Float64Array): number;
+  /** Nobody is going to ask for a while. */
+  captureBegunRest(handle: unknown): void;
   captureDropped(handle: unknown): number;
   captureClose(handle: unknown): void;
   inotifyInit(): number;

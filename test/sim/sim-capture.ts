@@ -15,6 +15,7 @@ import {
 } from "../../src/capture/index.ts";
 import type { Files } from "../../src/world/index.ts";
 import type { Chance, Trace } from "./chance.ts";
+import type { HeldCalls } from "./held-calls.ts";
 import type { SimClock } from "./sim-clock.ts";
 import { latin1 } from "./sim-disk.ts";
 
@@ -48,6 +49,8 @@ export interface SimCaptureOptions {
   readonly drainCountMax: number;
   /** Of the process that reads; undefined: it does not know how to read what is hot. */
   readonly files: Files | undefined;
+  /** Calls under way; undefined: it knows of none. */
+  readonly held: HeldCalls | undefined;
   /** A cut was closed by reading what is hot; how often it was touched meanwhile. */
   readonly onHot: (touchedCount: number) => void;
 }
@@ -72,12 +75,20 @@ export class SimCapture implements CaptureBackend {
   constructor(options: SimCaptureOptions) {
     this.#options = options;
     this.tell = this.#makeSink();
-    const { files } = options;
+    const { files, held } = options;
+    this.underWay = held?.underWay(this);
     if (files === undefined) return;
     this.readHot = (reading, sink) => this.#readHot(files, reading, sink);
   }
 
   readonly readHot: CaptureBackend["readHot"];
+  readonly underWay: CaptureBackend["underWay"];
+  nextLook = 1;
+
+  /** What is told is looked at. */
+  look(): void {
+    this.nextLook++;
+  }
 
   #readHot(files: Files, reading: HotReading, sink: ChangeSink): boolean {
     const more = reading.readBy(files, (heard) => this.drain(heard), sink, hotPassCountMax);
@@ -118,6 +129,7 @@ export class SimCapture implements CaptureBackend {
   drain(sink: ChangeSink): boolean {
     const { between, isAlive, drainCountMax, trace } = this.#options;
     if (this.#isClosed || !isAlive()) return false;
+    this.look();
     let room = drainCountMax;
     let isMore = false;
     between();

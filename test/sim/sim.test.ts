@@ -6,8 +6,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DirtySet } from "../../src/cut/index.ts";
 import { checkSeed } from "./check-seed.ts";
+import { HeldCalls } from "./held-calls.ts";
 import { faultKinds, type FaultKind } from "./faults.ts";
-import { fixedSeeds, keptSeeds, stepCountUsual } from "./seeds.ts";
+import { fixedSeeds, heldSeeds, keptSeeds, stepCountUsual } from "./seeds.ts";
 import { Simulation, type SimulationResult } from "./simulation.ts";
 
 const runsAll = process.env["LOCKSTEP_WORKLOADS"] === "all";
@@ -81,6 +82,25 @@ async function withoutValidation(run: () => Promise<void>): Promise<void> {
     Object.assign(DirtySet.prototype, { noteRead, noteNamesRead });
   }
 }
+
+test("negative control: when no capture says what is under way the oracle says so", async () => {
+  const { underWay } = HeldCalls.prototype;
+  HeldCalls.prototype.underWay = (looks) => ({
+    nextLook: looks.nextLook,
+    mayBeRead: () => false,
+    rest: () => {},
+  });
+  let failure: string | undefined;
+  try {
+    for (let seed = heldSeeds.first; seed < heldSeeds.first + heldSeeds.count; seed++) {
+      ({ failure } = await new Simulation({ seed, steps: stepCountUsual, faults: [] }).run());
+      if (failure !== undefined) break;
+    }
+  } finally {
+    HeldCalls.prototype.underWay = underWay;
+  }
+  assert.match(failure ?? "", /^the target is as the source has never been/);
+});
 
 test("negative control: when cuts are not validated the oracle says so", async () => {
   const { first, count } = fixedSeeds.quiet;

@@ -18,6 +18,7 @@ import type { Link } from "../../src/transport/index.ts";
 import { type Files, Open } from "../../src/world/index.ts";
 import { native } from "../../src/world/node/index.ts";
 import { Chance, Trace } from "./chance.ts";
+import { HeldCalls } from "./held-calls.ts";
 import { Faults, type FaultKind } from "./faults.ts";
 import { SimCapture } from "./sim-capture.ts";
 import { SimClock } from "./sim-clock.ts";
@@ -84,6 +85,7 @@ export class Simulation {
   readonly targetDisk: SimDisk;
   readonly faults: Faults;
   readonly history: History;
+  readonly #held: HeldCalls;
   app!: SourceApp;
   source: Running | undefined;
   target: Running | undefined;
@@ -101,6 +103,8 @@ export class Simulation {
   readonly #readsHot: boolean;
   /** The target has all but the smallest epochs in slices of a few operations. */
   readonly #isSlicing: boolean;
+  /** The capture knows which calls are under way. */
+  readonly #knowsCalls: boolean;
   #heat = 0;
   #stepsLeft = 0;
   isHealing = false;
@@ -139,7 +143,14 @@ export class Simulation {
     this.#stores = this.chance.fork("stores").is(1, 4);
     this.#isSlicing = this.chance.fork("slices").is(1, 2);
     this.#readsHot = this.chance.fork("hot").is(3, 4);
+    this.#knowsCalls = this.chance.fork("calls").is(3, 4);
     this.history = new History(this.#stores ? "names" : "cut", options.explains ?? false);
+    this.#held = new HeldCalls({
+      disk: this.sourceDisk,
+      clock: this.clock,
+      chance: this.chance.fork("under way"),
+      capture: () => this.capture,
+    });
     this.faults = new Faults(this, options.faults);
     const files = native();
     const fd = files.openPath(Buffer.from(tmpdir()), Open.temporary | Open.readWrite);
@@ -210,7 +221,7 @@ export class Simulation {
       disk: this.sourceDisk,
       chance: this.chance.fork(`app ${this.history.count}`),
       folder: `/${folder.source}`,
-      tell: this.#forward(),
+      tell: this.#held.hold(this.#forward()),
       nowUs: () => this.clock.nowUs,
       onChange: (what) => this.noteChange(what),
       stores: this.#stores,
@@ -223,7 +234,10 @@ export class Simulation {
   noteChange(what: string): void {
     this.trace.say(`app ${what}`);
     this.sourceDisk.beginCall();
-    this.history.add(rootOf(this.sourceDisk, folder.source), what);
+    const root = rootOf(this.sourceDisk, folder.source);
+    const without = this.#held.stepped();
+    if (without !== undefined) this.history.add(root, what, without);
+    this.history.add(root, what);
   }
 
   /** What the disk tells goes to the capture that is open, if one is. */
@@ -292,6 +306,7 @@ export class Simulation {
       isAlive: isOpen,
       between: () => this.#interleave(),
       files: this.#readsHot ? files : undefined,
+      held: this.#knowsCalls ? this.#held : undefined,
       onHot: (touchedCount) => {
         this.#counts.hot++;
         if (touchedCount > 0) this.#counts.touched++;
@@ -467,7 +482,9 @@ export class Simulation {
     const root = rootOf(this.targetDisk, folder.target);
     const state = stateOf(root, this.history.depth);
     this.trace.text(state);
-    const moment = this.history.find(state, this.#moment);
+    const parts = this.#held.parts(root);
+    const from = this.#moment;
+    const moment = this.history.find(state, from) ?? this.history.findPart(root, parts, from);
     if (moment !== undefined) {
       this.#moment = moment;
       return;
@@ -513,6 +530,7 @@ export class Simulation {
     this.isHealing = true;
     this.faults.heal();
     this.app.finish();
+    this.#held.end();
     this.trace.say("healing");
     const untilUs = this.clock.nowUs + healMsMax * 1000;
     for (let i = 0; ; i++) {

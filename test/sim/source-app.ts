@@ -228,7 +228,14 @@ export class SourceApp {
       ...[this.#exchanges, this.#links, this.#symlinks, this.#pipes, this.#removes, this.#removes],
       ...[this.#modes, this.#owners, this.#times, this.#attributes, this.#stores, this.#stores],
       ...[this.#punches, this.#transacts, this.#transacts, this.#hammers, this.#unnamed],
-      ...[this.#orphans, this.#swapsFolders, this.#clones, this.#removesTree],
+      ...[
+        this.#counts,
+        this.#counts,
+        this.#orphans,
+        this.#swapsFolders,
+        this.#clones,
+        this.#removesTree,
+      ],
     ];
     let program = this.#chance.pick(programs);
     if (program === this.#stores && !this.#options.stores) program = this.#writes;
@@ -496,6 +503,21 @@ export class SourceApp {
       this.#openAs("t", table, Open.readWrite | Open.create),
       ...this.#repeat(count, () => this.#write("t")),
       this.#with("j", "truncate", (fd) => this.#files.ftruncate(fd, 0)),
+    ];
+  }
+
+  /** Writes to one file after each write to another: of other files in turn. */
+  #counts(): Call[] {
+    const slots = ["1", "2", "3", "4"];
+    const write = (slot: string): Call => {
+      const bytes = this.#bytes(8);
+      return this.#with(slot, `count in ${slot},`, (fd) => this.#files.pwrite(fd, bytes, 0, 8, 0));
+    };
+    return [
+      ...[...slots, "0"].map((slot) =>
+        this.#openAs(slot, `c${slot}`, Open.readWrite | Open.create),
+      ),
+      ...Array.from({ length: 4 }, () => slots.flatMap((slot) => [write(slot), write("0")])).flat(),
     ];
   }
 

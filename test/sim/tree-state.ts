@@ -4,6 +4,7 @@
  * has had, in which order.
  */
 import { Trace } from "./chance.ts";
+import type { Without } from "./held-calls.ts";
 import { type Inode, latin1 } from "./sim-disk.ts";
 
 /** Names that the engine keeps in the target's root meanwhile. */
@@ -39,7 +40,8 @@ function visit(root: Inode, each: (path: string, inode: Inode, link: number) => 
  */
 export type Depth = "all" | "cut" | "names";
 
-export function stateOf(root: Inode, depth: Depth): string {
+/** `without`: as if this file had that content. */
+export function stateOf(root: Inode, depth: Depth, without?: Without): string {
   const trace = new Trace();
   visit(root, (path, inode, link) => {
     trace.text(path);
@@ -49,7 +51,9 @@ export function stateOf(root: Inode, depth: Depth): string {
       trace.number(inode.mtimeSec);
       trace.number(inode.mtimeNsec);
     }
-    if (inode.content !== undefined && depth !== "names") trace.number(inode.content.hash);
+    if (inode.content !== undefined && depth !== "names") {
+      trace.number(inode === without?.inode ? without.hash : inode.content.hash);
+    }
     if (inode.target.length > 0) trace.text(latin1(inode.target));
     for (const name of [...inode.attributes.keys()].sort()) {
       trace.text(name);
@@ -97,20 +101,29 @@ export class History {
     this.#explains = explains;
   }
 
-  add(root: Inode, what: string): void {
-    const state = stateOf(root, this.depth);
+  add(root: Inode, what: string, without?: Without): void {
+    const state = stateOf(root, this.depth, without);
     const moments = this.#moments.get(state);
     if (moments === undefined) this.#moments.set(state, [this.count]);
     else moments.push(this.count);
     this.count++;
     if (!this.#explains) return;
     this.#whole.push(describe(root, this.depth));
-    this.#what.push(what);
+    this.#what.push(without === undefined ? what : `${what}, before the write under way`);
   }
 
   /** The first moment, not before `from`, at which the source was like this; undefined: at none. */
   find(state: string, from: number): number | undefined {
     return this.#moments.get(state)?.find((moment) => moment >= from);
+  }
+
+  /** The same of a state of which only part of a file's content was there: with all of it. */
+  findPart(root: Inode, parts: Iterable<Without>, from: number): number | undefined {
+    for (const part of parts) {
+      const moment = this.find(stateOf(root, this.depth, part), from);
+      if (moment !== undefined) return moment;
+    }
+    return undefined;
   }
 
   /** Which paths are of which moments. */
