@@ -181,14 +181,8 @@ export class CutRig {
   }
 
   #underWay(): CallsUnderWay {
-    const rig = this;
-    return {
-      get nextLook() {
-        return rig.lookCount;
-      },
-      mayBeRead: (since, wasRead) => this.isUnderWay(since, wasRead),
-      rest: () => {},
-    };
+    const mayBeRead: CallsUnderWay["mayBeRead"] = (...asked) => this.isUnderWay(...asked);
+    return { nextLook: 0, mayBeRead, rest: () => {} };
   }
 
   /** Drains so far, and one more. */
