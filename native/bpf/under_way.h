@@ -19,11 +19,19 @@ volatile u64 moment = 0;
 volatile u64 unlisted = 0;
 
 /* A store that nobody sees before what was stored earlier. */
+static __always_inline void store_after(u64 *at, u64 value)
+{
 #if defined(__TARGET_ARCH_x86)
-#define STORE_AFTER(at, value) (*(volatile u64 *)(at) = (value)) /* as any store */
+	*(volatile u64 *)at = value; /* as any store */
 #else
-#define STORE_AFTER(at, value) __sync_fetch_and_add((at), (value) - *(at))
+	asm volatile("r1 = %[at]\n"
+		     "r2 = %[value]\n"
+		     ".8byte 0x000000e1000021db\n" /* lock xchg of *(u64 *)r1: r2 */
+		     :
+		     : [at] "r"(at), [value] "r"(value)
+		     : "r1", "r2", "memory");
 #endif
+}
 
 /*
  * Writes `tag` to a slot that is free; what it held before. The instruction that clang emits for
@@ -71,7 +79,7 @@ static __always_inline void begin_call(u64 ino, u32 gen, u32 filesystem, u64 pos
 	c->gen = gen;
 	c->filesystem = filesystem;
 	/* Last: until then it is of any inode. */
-	STORE_AFTER(&c->ino, ino);
+	store_after(&c->ino, ino);
 }
 
 /* It returns, and has been told. */
@@ -83,8 +91,8 @@ static __always_inline void end_call(void)
 		c = slot_of(thread, 1);
 		if ((u32)c->tag != thread) return;
 	}
-	STORE_AFTER(&c->ino, 0);
-	STORE_AFTER(&c->tag, 0);
+	store_after(&c->ino, 0);
+	store_after(&c->tag, 0);
 }
 
 /* One that writes to the file at this address. */

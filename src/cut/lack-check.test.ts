@@ -60,7 +60,7 @@ function tear(rig: CutRig, script: Script): { end: () => void; asked: number[] }
   return { end, asked };
 }
 
-test("what a call under way has written is not there without what was written before it", async (context) => {
+test("what a call under way has written does not come without what was before it", async (context) => {
   for (const kind of ["known", "unknown", "read hot"]) {
     const { rig, script, wrong } = live(context, (of) => {
       of.knowsCalls = kind !== "unknown";
@@ -115,7 +115,7 @@ test("an epoch that may lack something after some rounds is fuzzy, and counted",
   assert.ok(rig.epochs.at(-1)?.fuzzy === false, "nothing was left in the end");
 });
 
-test("nobody is asked while nothing is left, and then since the last look that was planned by", (context) => {
+test("nobody is asked while nothing is left, and else since the look planned by", (context) => {
   const { rig, script } = live(context);
   const asked: number[] = [];
   rig.isUnderWay = (since) => {
@@ -138,7 +138,7 @@ test("nobody is asked while nothing is left, and then since the last look that w
   assert.deepEqual(asked, [look]);
 });
 
-test("a part of a file is asked for since nothing was left, and for what was read alone", (context) => {
+test("a part of a file is asked for since nothing was left, as far as it was read", (context) => {
   const { rig, script } = live(context, (of) => (of.orderedBytes = 1000));
   const asked: [number, boolean, boolean][] = [];
   const second = rig.identity(script.at("second"));
