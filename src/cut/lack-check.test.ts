@@ -60,7 +60,7 @@ function tear(rig: CutRig, script: Script): { end: () => void; asked: number[] }
   return { end, asked };
 }
 
-test("what a call under way has written does not come without what was before it", async (context) => {
+test("what a call under way has written comes with what was before it", async (context) => {
   for (const kind of ["known", "unknown", "read hot"]) {
     const { rig, script, wrong } = live(context, (of) => {
       of.knowsCalls = kind !== "unknown";
