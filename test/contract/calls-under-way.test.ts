@@ -48,6 +48,12 @@ function ask(underWay: CallsUnderWay, since: number): Asked {
   return { inos, isAny };
 }
 
+/** None of anybody is under way, nor one of this file: who has one of any file is told no other. */
+function isOver(underWay: CallsUnderWay, since: number, ino: number): boolean {
+  const { inos, isAny } = ask(underWay, since);
+  return !isAny && !inos.includes(ino);
+}
+
 /** Other programs of the machine have calls, too: asks until it is so. */
 async function until(isSo: () => boolean, what: string): Promise<void> {
   for (let i = 0; i < 2000; i++) {
@@ -98,17 +104,21 @@ test("calls under way are known from their begin until they have been told", asy
   const writer = begin(splicing, file);
   await until(() => ask(underWay, since).inos.includes(ino), "the splice is known");
   const froms: number[] = [];
-  underWay.mayBeRead(since, (of, _gen, from) => {
-    if (of === ino) froms.push(from);
-    return false;
-  });
+  const listen = (): boolean => {
+    froms.length = 0;
+    return underWay.mayBeRead(since, (of, _gen, from) => {
+      if (of === ino) froms.push(from);
+      return false;
+    });
+  };
+  await until(() => !listen(), "no call of anybody else");
   assert.equal(froms.length, 1);
   assert.ok(froms[0]! <= 4);
   const later = look();
-  assert.ok(!ask(underWay, later).inos.includes(ino), "it began before that look");
+  await until(() => isOver(underWay, later, ino), "it began before that look");
 
   writer.stdin!.write("abcde");
-  await until(() => !ask(underWay, since).inos.includes(ino), "it has returned");
+  await until(() => isOver(underWay, since, ino), "it has returned");
   const told: number[] = [];
   while (backend.drain({ ...deafSink, written: (of) => void told.push(of) }));
   assert.deepEqual(
