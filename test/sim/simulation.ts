@@ -234,10 +234,7 @@ export class Simulation {
   noteChange(what: string): void {
     this.trace.say(`app ${what}`);
     this.sourceDisk.beginCall();
-    const root = rootOf(this.sourceDisk, folder.source);
-    const without = this.#held.stepped();
-    if (without !== undefined) this.history.add(root, what, without);
-    this.history.add(root, what);
+    this.history.add(rootOf(this.sourceDisk, folder.source), what, this.#held.stepped());
   }
 
   /** What the disk tells goes to the capture that is open, if one is. */

@@ -101,7 +101,13 @@ export class History {
     this.#explains = explains;
   }
 
+  /** `without`: it may as well have been like this. */
   add(root: Inode, what: string, without?: Without): void {
+    if (without !== undefined) this.#add(root, `${what}, before the write under way`, without);
+    this.#add(root, what);
+  }
+
+  #add(root: Inode, what: string, without?: Without): void {
     const state = stateOf(root, this.depth, without);
     const moments = this.#moments.get(state);
     if (moments === undefined) this.#moments.set(state, [this.count]);
@@ -109,7 +115,7 @@ export class History {
     this.count++;
     if (!this.#explains) return;
     this.#whole.push(describe(root, this.depth));
-    this.#what.push(without === undefined ? what : `${what}, before the write under way`);
+    this.#what.push(what);
   }
 
   /** The first moment, not before `from`, at which the source was like this; undefined: at none. */
