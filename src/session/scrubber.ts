@@ -274,6 +274,8 @@ export class Scrubber {
     if ((visit.stat[Stat.mode]! & Mode.typeMask) !== Mode.regular || size === 0) return 0;
     if (visit.fd < 0) visit.fd = this.#of.look.open(visit.node);
     if (visit.fd < 0) return 0;
+    // It has become shorter since its last piece.
+    if (visit.position > size) visit.position = 0;
     const { position } = visit;
     const end = Math.min(size, position + this.#pieceBytes);
     if (end < size) {
