@@ -173,6 +173,24 @@ test("nothing is found while programs write, rename and remove", async (t) => {
   assert.equal((await running.end()).exit, 0);
 });
 
+test("a file becomes shorter while it is looked at", async (t) => {
+  const where = place(t);
+  // A piece takes longer than a file has to rest after a change.
+  const running = sync(t, where, "200k");
+  await running.said(/"event":"live"/);
+  const enoughBytes = 8 * 9000 + 200_000;
+  for (let look = 0; Number((await status(where, t))["scrubbedBytes"]) < enoughBytes; look++) {
+    assert.ok(look < 200, "it reads the large file");
+    await sleep(20);
+  }
+  writeFileSync(join(where.source, "below/large"), "short");
+  await untilPasses(where, t, 1);
+  assert.equal((await status(where, t))["scrubDivergences"], 0);
+  assert.equal(told(running, "live").length, 1);
+  running.kill("SIGTERM");
+  assert.equal((await running.end()).exit, 0);
+});
+
 test("a rate of 0 switches it off", async (t) => {
   const where = place(t);
   const running = sync(t, where, "0");
