@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { chmodSync, chownSync, mkdirSync, readdirSync, statSync } from "node:fs";
-import { createServer } from "node:net";
+import { createServer, type Server } from "node:net";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -130,8 +130,8 @@ test("peers are dialled: one that serves is OK, one that does not is WARN or FAI
     return stdout.trim();
   };
   const [id, otherId] = await Promise.all([run(home, "id"), run(otherHome, "id")]);
-  const address = `127.0.0.1:${await freePort()}`;
-  const closedAddress = `127.0.0.1:${await freePort()}`;
+  const [address, closedAddress] = (await freePorts(2)).map((port) => `127.0.0.1:${port}`);
+  assert.ok(address !== undefined && closedAddress !== undefined);
   await run(home, `peers add ${otherId} --name target --address ${address}`);
   await run(home, `peers add ${otherId} --address ${closedAddress}`);
   await run(otherHome, `peers add ${id}`);
@@ -152,13 +152,17 @@ test("peers are dialled: one that serves is OK, one that does not is WARN or FAI
   assert.equal(levelOf(stranger.checks, `peer ${otherId}`), "FAIL");
 });
 
-function freePort(): Promise<number> {
+/** All at once, or one that has been given back may be given again. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer());
+  const ports = await Promise.all(servers.map(portOf));
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+function portOf(server: Server): Promise<number> {
   return new Promise((resolve, reject) => {
-    const server = createServer();
     server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => resolve(port));
-    });
+    server.listen(0, "127.0.0.1", () => resolve((server.address() as AddressInfo).port));
   });
 }
