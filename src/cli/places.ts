@@ -196,3 +196,8 @@ function isAllowed(path: string, mode: number): boolean {
     return false;
   }
 }
+
+/** The names of a path below a folder. */
+export function partsOf(subpath: string): string[] {
+  return subpath.split("/").filter((part) => part !== "");
+}

@@ -18,7 +18,7 @@ import {
 } from "../session/index.ts";
 import { errnoName, type Files, type World } from "../world/index.ts";
 import type { TalkAnswers } from "./control-talk.ts";
-import { contains, openDirectory } from "./places.ts";
+import { contains, openDirectory, partsOf } from "./places.ts";
 
 /** Of the machine's present run. */
 export function readBootId(): string {
@@ -35,7 +35,7 @@ export interface PromotionPlace {
 /** A folder that targets are in, and where what goes from them is kept. */
 export interface TargetFolder {
   readonly path: string;
-  readonly backup?: { readonly dirFd: number; readonly path: string };
+  readonly backup: { readonly dirFd: number; readonly path: string } | undefined;
 }
 
 /** Runs `work` with what a promotion needs, the folder locked. Throws TARGET_BUSY. */
@@ -66,13 +66,11 @@ export function finishTargets(place: PromotionPlace, folders: readonly TargetFol
   for (const path of knownTargets(files, stateFd, world.hashes)) {
     const folder = folders.find((each) => contains(each.path, path, sep));
     if (folder === undefined || !existsSync(path)) continue;
-    const below = relative(folder.path, path)
-      .split(sep)
-      .filter(Boolean)
-      .map((part) => Buffer.from(part));
-    const backup = folder.backup && { backup: { ...folder.backup, below } };
+    const below = partsOf(relative(folder.path, path)).map((part) => Buffer.from(part));
+    const { backup } = folder;
+    const kept = backup && { backup: { dirFd: backup.dirFd, path: backup.path, below } };
     try {
-      const recovery = withTarget(place, path, (own) => finishTarget({ ...own, ...backup }));
+      const recovery = withTarget(place, path, (own) => finishTarget({ ...own, ...kept }));
       if (recovery !== undefined) tellRecovery(log, path, recovery);
     } catch (error) {
       if (!(error instanceof SyncError)) throw error;

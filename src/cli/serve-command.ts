@@ -30,13 +30,8 @@ import { publishStatus, type ResumeAnswer } from "./control-socket.ts";
 import type { TalkAnswers } from "./control-talk.ts";
 import { tellHalt, tellResume } from "./halts.ts";
 import { tellMount } from "./mount-notice.ts";
-import { checkTarget, openDirectory, openStateDirectory } from "./places.ts";
-import {
-  finishTargets,
-  promotionAnswers,
-  readBootId,
-  type TargetFolder,
-} from "./promotion-desk.ts";
+import { checkTarget, openDirectory, openStateDirectory, partsOf } from "./places.ts";
+import { finishTargets, promotionAnswers, readBootId } from "./promotion-desk.ts";
 import { snapshotAnswers } from "./snapshot-desk.ts";
 import { defaultPort } from "./sync-command.ts";
 import { areJournalsKept } from "./test-hooks.ts";
@@ -86,7 +81,7 @@ export async function runServe(options: ServeOptions, io: CommandIo): Promise<Ex
   const server = new Server(io, files, stateFd, shares, trust, minFree, backups, durability);
   const { host, port } =
     options.listen === undefined ? { host: "::", port: defaultPort } : parseAddress(options.listen);
-  const folders = [...shares].map(([name, path]) => ({ path, ...backupOf(backups, name) }));
+  const folders = [...shares].map(([name, path]) => ({ path, backup: backups.get(name) }));
   finishTargets({ world: io.world, files, stateFd }, folders);
   const listener = await listen({
     world: io.world,
@@ -119,14 +114,6 @@ export async function runServe(options: ServeOptions, io: CommandIo): Promise<Ex
   for (const backup of backups.values()) backup.close();
   io.event("end", { exit: 0 });
   return ExitCode.done;
-}
-
-function backupOf(
-  backups: ReadonlyMap<string, BackupDir>,
-  share: string,
-): Pick<TargetFolder, "backup"> {
-  const backup = backups.get(share);
-  return backup === undefined ? {} : { backup: { dirFd: backup.dirFd, path: backup.path } };
 }
 
 /** Names and real paths of the shares. Throws USAGE or what is wrong with a path. */
@@ -411,8 +398,4 @@ class Server {
     }
     return fd;
   }
-}
-
-function partsOf(subpath: string): string[] {
-  return subpath.split("/").filter((part) => part !== "");
 }
